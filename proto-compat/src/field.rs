@@ -1,0 +1,1 @@
+//! Text values of header fields, and the list of fields a command carries.

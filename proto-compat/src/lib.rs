@@ -1,0 +1,8 @@
+//! Every byte that RocketMQ fixed: frames, headers, bodies, the stored record. No I/O.
+//!
+//! The modules stand in dependency order, leaves first.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod field;
+pub mod message;
