@@ -1,1 +1,235 @@
 //! Text values of header fields, and the list of fields a command carries.
+//!
+//! RocketMQ's headers are string maps whatever the encoding. [`ExtFields`] keeps one in a single text
+//! buffer with a list of ranges: two allocations a command, however many fields it has.
+
+use std::fmt;
+
+/// A type that a header field can have.
+pub trait FieldValue: Sized {
+    /// Reads the text form; `None` if the text is not of this type.
+    fn parse(text: &str) -> Option<Self>;
+    /// Appends the text form, as Java's `toString` writes it.
+    fn write(&self, out: &mut String);
+}
+
+impl FieldValue for String {
+    fn parse(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+
+    fn write(&self, out: &mut String) {
+        out.push_str(self);
+    }
+}
+
+impl FieldValue for bool {
+    fn parse(text: &str) -> Option<Self> {
+        // Java's Boolean.parseBoolean: anything but "true" is false.
+        Some(text.eq_ignore_ascii_case("true"))
+    }
+
+    fn write(&self, out: &mut String) {
+        out.push_str(if *self { "true" } else { "false" });
+    }
+}
+
+macro_rules! integer_field {
+    ($($integer:ty),*) => {$(
+        impl FieldValue for $integer {
+            fn parse(text: &str) -> Option<Self> {
+                text.parse().ok()
+            }
+
+            fn write(&self, out: &mut String) {
+                out.push_str(itoa::Buffer::new().format(*self));
+            }
+        }
+    )*};
+}
+integer_field!(i32, i64, u32);
+
+/// Why the fields of a command do not make its header.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// A field that the command cannot do without is absent.
+    #[error("the custom field <{0}> is null")]
+    Missing(&'static str),
+    /// A field is there, and its text is not of the field's type.
+    #[error("the custom field <{field}> is not a valid {expected}: '{text}'")]
+    Malformed {
+        /// The field's name on the wire.
+        field: &'static str,
+        /// The type that the field should have.
+        expected: &'static str,
+        /// What came instead, cut to 64 characters.
+        text: String,
+    },
+}
+
+/// Reads one field, naming it if its text is malformed.
+pub fn parse_field<T: FieldValue>(field: &'static str, text: &str) -> Result<T, HeaderError> {
+    T::parse(text).ok_or_else(|| HeaderError::Malformed {
+        field,
+        expected: std::any::type_name::<T>(),
+        text: text.chars().take(64).collect(),
+    })
+}
+
+#[derive(Clone, Copy)]
+struct Range {
+    key_start: u32,
+    value_start: u32,
+    value_end: u32,
+}
+
+/// The string map of a command, in the order in which it was written.
+#[derive(Clone, Default)]
+pub struct ExtFields {
+    text: String,
+    ranges: Vec<Range>,
+}
+
+impl ExtFields {
+    /// An empty map.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty map with room for `fields` fields of `text_bytes` bytes in all.
+    pub fn with_capacity(fields: usize, text_bytes: usize) -> Self {
+        Self {
+            text: String::with_capacity(text_bytes),
+            ranges: Vec::with_capacity(fields),
+        }
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// Whether there is no field.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// The value of `key`; of two with the same key, the later.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let found = self.ranges.iter().rev().find(|r| self.key(r) == key)?;
+        Some(self.value(found))
+    }
+
+    /// All fields in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.ranges.iter().map(|r| (self.key(r), self.value(r)))
+    }
+
+    /// Appends a field. A caller that may replace one uses [`ExtFields::set`].
+    pub fn push<T: FieldValue>(&mut self, key: &str, value: &T) {
+        self.push_with(key, |out| value.write(out));
+    }
+
+    /// Appends a field whose value is text.
+    pub fn push_text(&mut self, key: &str, value: &str) {
+        self.push_with(key, |out| out.push_str(value));
+    }
+
+    /// Appends a field whose value `write` appends to the text.
+    pub(crate) fn push_with(&mut self, key: &str, write: impl FnOnce(&mut String)) {
+        let key_start = self.end();
+        self.text.push_str(key);
+        let value_start = self.end();
+        write(&mut self.text);
+        self.ranges.push(Range {
+            key_start,
+            value_start,
+            value_end: self.end(),
+        });
+    }
+
+    /// Sets a field, replacing one of the same key.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.remove(key);
+        self.push_text(key, value);
+    }
+
+    /// Removes a field; its text stays in the buffer until the command goes.
+    pub fn remove(&mut self, key: &str) {
+        let text = &self.text;
+        self.ranges
+            .retain(|r| &text[r.key_start as usize..r.value_start as usize] != key);
+    }
+
+    fn end(&self) -> u32 {
+        u32::try_from(self.text.len()).expect("a frame is shorter than 16 MiB")
+    }
+
+    fn key(&self, r: &Range) -> &str {
+        &self.text[r.key_start as usize..r.value_start as usize]
+    }
+
+    fn value(&self, r: &Range) -> &str {
+        &self.text[r.value_start as usize..r.value_end as usize]
+    }
+}
+
+impl fmt::Debug for ExtFields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl PartialEq for ExtFields {
+    /// Two maps are equal if they hold the same fields, in whatever order.
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().all(|(k, v)| other.get(k) == Some(v))
+    }
+}
+
+impl<'a> FromIterator<(&'a str, &'a str)> for ExtFields {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(fields: I) -> Self {
+        let mut map = Self::new();
+        for (key, value) in fields {
+            map.push_text(key, value);
+        }
+        map
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_replaces_and_remove_forgets() {
+        let mut fields: ExtFields = [("a", "1"), ("b", "2")].into_iter().collect();
+        fields.set("a", "3");
+        assert_eq!(fields.get("a"), Some("3"));
+        assert_eq!(fields.len(), 2);
+        fields.remove("b");
+        assert_eq!(fields.get("b"), None);
+    }
+
+    #[test]
+    fn values_are_written_as_java_writes_them() {
+        let mut fields = ExtFields::new();
+        fields.push("i", &-7_i32);
+        fields.push("l", &i64::MAX);
+        fields.push("b", &true);
+        let seen: Vec<_> = fields.iter().collect();
+        assert_eq!(
+            seen,
+            [("i", "-7"), ("l", "9223372036854775807"), ("b", "true")]
+        );
+    }
+
+    #[test]
+    fn malformed_text_names_the_field() {
+        let error = parse_field::<i32>("queueId", "x").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the custom field <queueId> is not a valid i32: 'x'"
+        );
+    }
+}

@@ -5,4 +5,11 @@
 
 pub mod clock;
 pub mod field;
+pub mod table;
+
 pub mod message;
+
+pub mod command;
+pub mod frame;
+pub mod response_code;
+mod serialize;

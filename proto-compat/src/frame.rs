@@ -1,0 +1,122 @@
+//! One frame: length, type and header length, header, body (02-remoting §2.1).
+//!
+//! ```text
+//! 0        4        5            8          8 + headerLen
+//! | length | type   | headerLen  | header   | body …
+//!   i32      u8       u24
+//! ```
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::command::{Body, Command, Encoding};
+use crate::serialize::{binary, json};
+
+/// The longest frame that is read, its length field counted: Java's `frameMaxLength`.
+pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+const LENGTH_BYTES: usize = 4;
+const MARK_BYTES: usize = 4;
+const HEADER_BYTES_MAX: usize = 0x00FF_FFFF;
+
+/// Why bytes are not a frame. After any of these the stream has lost its place: close it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// The length field is beyond [`FRAME_BYTES_MAX`].
+    #[error("frame of {0} bytes is longer than the {FRAME_BYTES_MAX} allowed")]
+    TooLong(u64),
+    /// The length field has no room for what every frame has.
+    #[error("frame length {0} is shorter than the smallest frame")]
+    TooShort(u32),
+    /// The header would end after the frame.
+    #[error("header of {header} bytes in a frame that has {available}")]
+    HeaderTooLong {
+        /// What the frame says.
+        header: usize,
+        /// What the frame has.
+        available: usize,
+    },
+    /// The type byte names no encoding.
+    #[error("unknown header encoding {0}")]
+    UnknownEncoding(u8),
+    /// The header's bytes are not of their encoding.
+    #[error("undecodable header: {0}")]
+    Header(String),
+    /// The header to be sent does not fit its 24-bit length.
+    #[error("header to send has {0} bytes, more than a frame can carry")]
+    HeaderUnsendable(usize),
+}
+
+/// Takes the next whole frame off the front of `received`, without its length field and without
+/// copying. `None`: more bytes are needed, and `received` has room reserved for them.
+pub fn split(received: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
+    let Some(length_field) = received.first_chunk::<LENGTH_BYTES>() else {
+        return Ok(None);
+    };
+    let length = u32::from_be_bytes(*length_field);
+    let frame_bytes = length as usize + LENGTH_BYTES;
+    if frame_bytes > FRAME_BYTES_MAX {
+        return Err(FrameError::TooLong(frame_bytes as u64));
+    }
+    if (length as usize) < MARK_BYTES {
+        return Err(FrameError::TooShort(length));
+    }
+    if received.len() < frame_bytes {
+        received.reserve(frame_bytes - received.len());
+        return Ok(None);
+    }
+    received.advance(LENGTH_BYTES);
+    Ok(Some(received.split_to(length as usize).freeze()))
+}
+
+/// Reads the command of a frame that [`split`] gave; its body shares the frame's memory.
+pub fn decode(mut frame: Bytes) -> Result<Command, FrameError> {
+    if frame.len() < MARK_BYTES {
+        return Err(FrameError::TooShort(frame.len() as u32));
+    }
+    let mark = frame.get_u32();
+    let header_bytes = (mark & HEADER_BYTES_MAX as u32) as usize;
+    if header_bytes > frame.len() {
+        return Err(FrameError::HeaderTooLong {
+            header: header_bytes,
+            available: frame.len(),
+        });
+    }
+    let header = frame.split_to(header_bytes);
+    let mut command = match mark.to_be_bytes()[0] {
+        0 => json::decode(&header)?,
+        1 => binary::decode(&header)?,
+        other => return Err(FrameError::UnknownEncoding(other)),
+    };
+    command.body = Body::from(frame);
+    Ok(command)
+}
+
+/// Appends everything of the frame that stands before the body. The caller writes the body's pieces
+/// after it; the length already counts them.
+pub fn encode_head(command: &Command, out: &mut BytesMut) -> Result<(), FrameError> {
+    let start = out.len();
+    out.put_u64(0);
+    match command.encoding {
+        Encoding::Json => json::encode(command, out),
+        Encoding::Binary => binary::encode(command, out),
+    }
+    let header_bytes = out.len() - start - LENGTH_BYTES - MARK_BYTES;
+    let length = MARK_BYTES + header_bytes + command.body.len();
+    if header_bytes > HEADER_BYTES_MAX || length + LENGTH_BYTES > FRAME_BYTES_MAX {
+        out.truncate(start);
+        return Err(FrameError::HeaderUnsendable(header_bytes));
+    }
+    let mark = ((command.encoding as u32) << 24) | header_bytes as u32;
+    let mut lengths = &mut out[start..start + LENGTH_BYTES + MARK_BYTES];
+    lengths.put_u32(length as u32);
+    lengths.put_u32(mark);
+    Ok(())
+}
+
+/// The whole frame in one piece; tests and small tools use it, connections write the pieces.
+pub fn encode(command: &Command) -> Result<Bytes, FrameError> {
+    let mut out = BytesMut::new();
+    encode_head(command, &mut out)?;
+    out.extend_from_slice(&command.body.to_bytes());
+    Ok(out.freeze())
+}

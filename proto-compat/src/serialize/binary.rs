@@ -1,0 +1,115 @@
+//! The ROCKETMQ binary header (02-remoting §2.3).
+//!
+//! ```text
+//! code i16 · language u8 · version i16 · opaque i32 · flag i32
+//! remark: length i32, bytes · fields: length i32, then (key length i16, key, value length i32, value)*
+//! ```
+
+use bytes::{Buf, BufMut, BytesMut};
+
+use crate::command::{Command, Encoding, Language};
+use crate::field::ExtFields;
+use crate::frame::FrameError;
+
+const FIXED_BYTES: usize = 2 + 1 + 2 + 4 + 4;
+const FIELD_LENGTHS_BYTES: usize = 2 + 4;
+
+/// Reads a header; the body is the caller's.
+pub(crate) fn decode(mut header: &[u8]) -> Result<Command, FrameError> {
+    if header.len() < FIXED_BYTES {
+        return Err(short("the fixed part"));
+    }
+    let mut command = Command::new(i32::from(header.get_i16()));
+    command.encoding = Encoding::Binary;
+    command.language = Language::from_code(header.get_u8());
+    command.version = i32::from(header.get_i16());
+    command.opaque = header.get_i32();
+    command.flag = header.get_i32();
+    let remark = take_long(&mut header, "the remark")?;
+    if !remark.is_empty() {
+        command.remark = Some(text(remark, "the remark")?.to_owned());
+    }
+    if !header.is_empty() {
+        let fields = take_long(&mut header, "the fields")?;
+        command.fields = decode_fields(fields)?;
+    }
+    Ok(command)
+}
+
+fn decode_fields(mut bytes: &[u8]) -> Result<ExtFields, FrameError> {
+    let mut fields = ExtFields::with_capacity(16, bytes.len());
+    while !bytes.is_empty() {
+        let key = take_short(&mut bytes, "a field's name")?;
+        let value = take_long(&mut bytes, "a field's value")?;
+        // A zero-length value is how this encoding writes null.
+        if !value.is_empty() {
+            fields.push_text(
+                text(key, "a field's name")?,
+                text(value, "a field's value")?,
+            );
+        }
+    }
+    Ok(fields)
+}
+
+/// Appends the header. A code beyond 16 bits wraps, as Java's does: POP commands must use JSON.
+pub(crate) fn encode(command: &Command, out: &mut BytesMut) {
+    out.put_i16(command.code as i16);
+    out.put_u8(command.language as u8);
+    out.put_i16(command.version as i16);
+    out.put_i32(command.opaque);
+    out.put_i32(command.flag);
+    put_long(command.remark.as_deref().unwrap_or_default(), out);
+    let fields_bytes: usize = command
+        .fields
+        .iter()
+        .map(|(key, value)| FIELD_LENGTHS_BYTES + key.len() + value.len())
+        .sum();
+    out.put_u32(length(fields_bytes));
+    for (key, value) in command.fields.iter() {
+        out.put_i16(i16::try_from(key.len()).expect("field names are short constants"));
+        out.put_slice(key.as_bytes());
+        put_long(value, out);
+    }
+}
+
+fn put_long(text: &str, out: &mut BytesMut) {
+    out.put_u32(length(text.len()));
+    out.put_slice(text.as_bytes());
+}
+
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("a frame is shorter than 16 MiB")
+}
+
+fn take_short<'a>(bytes: &mut &'a [u8], what: &str) -> Result<&'a [u8], FrameError> {
+    let length = bytes.try_get_i16().map_err(|_| short(what))?;
+    take(
+        bytes,
+        usize::try_from(length).map_err(|_| short(what))?,
+        what,
+    )
+}
+
+fn take_long<'a>(bytes: &mut &'a [u8], what: &str) -> Result<&'a [u8], FrameError> {
+    let length = bytes.try_get_i32().map_err(|_| short(what))?;
+    take(
+        bytes,
+        usize::try_from(length).map_err(|_| short(what))?,
+        what,
+    )
+}
+
+fn take<'a>(bytes: &mut &'a [u8], length: usize, what: &str) -> Result<&'a [u8], FrameError> {
+    let (taken, rest) = bytes.split_at_checked(length).ok_or_else(|| short(what))?;
+    *bytes = rest;
+    Ok(taken)
+}
+
+fn text<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, FrameError> {
+    std::str::from_utf8(bytes).map_err(|_| FrameError::Header(format!("{what} is not UTF-8")))
+}
+
+fn short(what: &str) -> FrameError {
+    FrameError::Header(format!("it ends within {what}"))
+}
