@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod field;
+pub mod local_time;
 pub mod table;
 
 pub mod message;
