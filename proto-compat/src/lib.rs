@@ -12,5 +12,7 @@ pub mod message;
 
 pub mod command;
 pub mod frame;
+pub mod header;
+pub mod request_code;
 pub mod response_code;
 mod serialize;
