@@ -1,1 +1,19 @@
-//! placeholder
+//! The store: a commit log on mapped files, with consume queues and an index derived from it.
+//!
+//! It knows files and offsets, no sockets and no request codes. [`Store`] is the whole interface;
+//! the modules stand in dependency order, leaves first.
+#![deny(unsafe_code)]
+
+mod api;
+mod error;
+mod options;
+mod store;
+
+pub use api::{
+    Appended, AppendedBatch, Arrival, ArrivalListener, Boundary, FlushCallback, FlushOutcome,
+    NewBatchItem, NewMessage, PUT_LATENCY_LIMITS_MS, QueryOutcome, QueryRequest, QueueEntry,
+    QueueRange, ReadOutcome, ReadRequest, ReadStatus, RecordFilter, StoreCounters, Watermarks,
+};
+pub use error::{AppendError, NotWritable, OpenError, ReadError};
+pub use options::{FlushMode, ReadLimit, StoreOptions};
+pub use store::Store;

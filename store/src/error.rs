@@ -1,0 +1,162 @@
+//! What can go wrong, one enum an operation.
+
+use std::io;
+use std::path::PathBuf;
+
+use thrustmq_proto_compat::message::record::{EncodeError, RecordError};
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has this directory open.
+    #[error("store {root} is in use by another process: its file `lock` is locked")]
+    InUse {
+        /// The directory.
+        root: PathBuf,
+    },
+    /// A file or directory cannot be read, written or mapped.
+    #[error("{action} {path}")]
+    Io {
+        /// Verb, as in "create".
+        action: &'static str,
+        /// What it was done to.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A file's length is not the configured one.
+    #[error(
+        "{path} has {found} bytes, configured are {expected}: start with the size it was made with"
+    )]
+    WrongLength {
+        /// The file.
+        path: PathBuf,
+        /// Its bytes.
+        found: u64,
+        /// The configured bytes.
+        expected: u64,
+    },
+    /// Files do not follow each other.
+    #[error("{path} does not follow the file before it: a file is missing")]
+    Gap {
+        /// The file behind the gap.
+        path: PathBuf,
+    },
+    /// Options that cannot work together.
+    #[error("option {option}: {problem}")]
+    Options {
+        /// Field of [`crate::StoreOptions`].
+        option: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
+impl OpenError {
+    /// For `map_err` on file operations.
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+/// Why appends are refused at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotWritable {
+    /// The disk is fuller than `disk_warning_percent`.
+    #[error("the disk is {used_percent} % full")]
+    DiskFull {
+        /// How full it is, percent.
+        used_percent: u32,
+    },
+    /// The disk refused to take bytes: what the page cache holds is no longer to be trusted.
+    #[error("a flush to the disk failed")]
+    FlushFailed,
+    /// Consume queues cannot be written.
+    #[error("consume queues cannot be written")]
+    DispatchFailed,
+}
+
+/// Why a message was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Body, topic or the whole have an illegal length.
+    #[error("message is illegal: {reason}")]
+    Illegal {
+        /// What is wrong.
+        reason: String,
+    },
+    /// Properties do not fit a record.
+    #[error("properties take {bytes} bytes, allowed are 32767")]
+    PropertiesTooLong {
+        /// Their bytes.
+        bytes: usize,
+    },
+    /// The store takes no messages at the moment.
+    #[error("store is not writable: {0}")]
+    NotWritable(#[from] NotWritable),
+    /// No file to append to.
+    #[error("create mapped file failed")]
+    CreateFile {
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// An append has been holding the lock for too long.
+    #[error("page cache is busy: an append has taken {held_ms} ms")]
+    PageCacheBusy {
+        /// For how long, milliseconds.
+        held_ms: i64,
+    },
+    /// [`crate::Store::shutdown`] was called.
+    #[error("store is shut down")]
+    ShutDown,
+}
+
+impl From<EncodeError> for AppendError {
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::PropertiesTooLong { bytes } => Self::PropertiesTooLong { bytes },
+            EncodeError::TopicLength { .. } | EncodeError::BodyTooLong { .. } => Self::Illegal {
+                reason: error.to_string(),
+            },
+        }
+    }
+}
+
+/// Why a record cannot be read by its physical offset.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The offset is not within the log.
+    #[error("offset {physical_offset} is outside the log, which goes from {min} to {end}")]
+    OutOfRange {
+        /// As asked.
+        physical_offset: i64,
+        /// First byte of the log.
+        min: i64,
+        /// End of the log.
+        end: i64,
+    },
+    /// No record begins there.
+    #[error("no record at offset {physical_offset}")]
+    NoRecord {
+        /// As asked.
+        physical_offset: i64,
+        /// What lies there instead.
+        source: RecordError,
+    },
+    /// The file cannot be mapped.
+    #[error("map the file of offset {physical_offset}")]
+    Map {
+        /// As asked.
+        physical_offset: i64,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
