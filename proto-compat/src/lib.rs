@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod fastjson;
 pub mod field;
 pub mod local_time;
 pub mod table;

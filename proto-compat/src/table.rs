@@ -148,6 +148,7 @@ macro_rules! commands {
 
 #[cfg(test)]
 mod tests {
+    #![allow(unreachable_pub)] // the macro's structs are public, this module is not
     use super::*;
 
     header! {
