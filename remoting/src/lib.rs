@@ -1,1 +1,58 @@
-//! placeholder
+//! Sockets, request pools and replies of the RocketMQ remoting protocol.
+//!
+//! It knows codes and frames, but no topic, group or queue. Either side of a connection sends
+//! requests and answers those of the other. The modules stand in dependency order, leaves first:
+//!
+//! ```text
+//! connection  bytes → frame::split → Command ─▶ routes  find(code) ─▶ pool  bounded queue, OS threads
+//!      ▲                                                                     │ handler
+//!      └──────────── outbox  encode, wake once a batch ◀── reply  Responder::send
+//! ```
+//!
+//! Invariants: every request that is not oneway is answered exactly once or its connection closes;
+//! every call ends exactly once, with an answer or an error; no handler, callback or event listener
+//! runs on an I/O task; every queue and table has a limit.
+#![forbid(unsafe_code)]
+
+mod error;
+mod hooks;
+mod integer_hash;
+mod options;
+mod queue;
+mod refusal;
+
+mod batch;
+mod outbox;
+mod worker;
+
+mod callbacks;
+mod pending;
+
+mod peer;
+mod reply;
+
+mod pool;
+
+mod routes;
+
+mod events;
+
+mod endpoint;
+
+mod connection;
+
+mod server;
+
+mod client;
+
+pub use client::Client;
+pub use error::CallError;
+pub use events::{ConnectionEvent, ConnectionEvents};
+pub use hooks::{Hooks, RequestInfo, RpcHook};
+pub use options::{ClientOptions, PoolOptions, ServerOptions};
+pub use peer::Peer;
+pub use pool::{Pool, PoolFull};
+pub use refusal::Refusal;
+pub use reply::{Handled, Incoming, Reply, Responder};
+pub use routes::{Routes, RoutesBuilder};
+pub use server::Server;

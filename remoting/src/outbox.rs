@@ -1,0 +1,234 @@
+//! What waits to be sent on one connection. Any thread puts frames in; the connection's task swaps
+//! all of them out at once and writes them.
+//!
+//! Invariants: `awake` is false only while the task sleeps with nothing to send, so whoever finds it
+//! false wakes the task, and nobody else does; answers are always taken as long as the connection is
+//! open, requests only below the byte limit.
+
+use std::cell::RefCell;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+
+use thrustmq_proto_compat::command::Command;
+use thrustmq_proto_compat::frame::FrameError;
+
+use crate::batch::Batch;
+
+/// The sending side of one connection.
+pub(crate) struct Outbox {
+    state: Mutex<State>,
+    bytes_max: usize,
+    oneways_max: usize,
+}
+
+#[derive(Default)]
+struct State {
+    batch: Batch,
+    /// Bytes of the batch that the task took and has not written.
+    being_written: usize,
+    oneways: usize,
+    waker: Option<Waker>,
+    awake: bool,
+    closing: Closing,
+}
+
+/// Whether, and how, the connection is to end.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Closing {
+    #[default]
+    No,
+    /// Once all that waits is written.
+    Drained(&'static str),
+    /// As soon as the task looks.
+    Now(&'static str),
+    /// It has ended.
+    Done,
+}
+
+/// Why a frame was not taken.
+pub(crate) enum PushError {
+    Closed,
+    Full,
+    TooManyOneways,
+    Frame(FrameError),
+}
+
+impl Outbox {
+    pub(crate) fn new(bytes_max: usize, oneways_max: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            bytes_max,
+            oneways_max,
+        }
+    }
+
+    /// Takes an answer. The task is woken at the end of the thread's turn, if it has one.
+    pub(crate) fn push_answer(self: &Arc<Self>, answer: &Command) -> Result<(), PushError> {
+        let mut state = self.lock();
+        if state.is_closed() {
+            return Err(PushError::Closed);
+        }
+        state.batch.push(answer).map_err(PushError::Frame)?;
+        if !mem::replace(&mut state.awake, true) {
+            drop(state);
+            TurnWakes::wake_later(self);
+        }
+        Ok(())
+    }
+
+    /// Takes a request, if the peer reads what it was sent before. Wakes the task at once: the
+    /// caller may wait for the answer.
+    pub(crate) fn push_request(&self, request: &Command) -> Result<(), PushError> {
+        let mut state = self.lock();
+        if state.is_closed() {
+            return Err(PushError::Closed);
+        }
+        if state.unsent_bytes() >= self.bytes_max {
+            return Err(PushError::Full);
+        }
+        if request.is_oneway() && state.oneways >= self.oneways_max {
+            return Err(PushError::TooManyOneways);
+        }
+        state.batch.push(request).map_err(PushError::Frame)?;
+        state.oneways += usize::from(request.is_oneway());
+        if !mem::replace(&mut state.awake, true) {
+            state.wake_unlocking();
+        }
+        Ok(())
+    }
+
+    /// Swaps everything that waits into `written`, whose frames are written. `false`: nothing waits,
+    /// and the task of `cx` is woken by what comes next.
+    pub(crate) fn take(&self, written: &mut Batch, cx: &Context<'_>) -> bool {
+        written.clear();
+        let mut state = self.lock();
+        if !state
+            .waker
+            .as_ref()
+            .is_some_and(|w| w.will_wake(cx.waker()))
+        {
+            state.waker = Some(cx.waker().clone());
+        }
+        mem::swap(&mut state.batch, written);
+        state.oneways = 0;
+        state.being_written = written.len();
+        state.awake = !written.is_empty();
+        state.awake
+    }
+
+    /// Whether so much waits that nothing more should be read from this peer; `unwritten` is what
+    /// is left of the batch that the task took.
+    pub(crate) fn is_over_limit(&self, unwritten: usize) -> bool {
+        let mut state = self.lock();
+        state.being_written = unwritten;
+        state.unsent_bytes() >= self.bytes_max
+    }
+
+    pub(crate) fn closing(&self) -> Closing {
+        self.lock().closing
+    }
+
+    /// Asks the task to end. A stronger wish replaces a weaker one, the first of two equals stays.
+    pub(crate) fn request_close(&self, closing: Closing) {
+        let mut state = self.lock();
+        let weaker = matches!(
+            (state.closing, closing),
+            (Closing::No, _) | (Closing::Drained(_), Closing::Now(_))
+        );
+        if weaker {
+            state.closing = closing;
+            state.wake_unlocking();
+        }
+    }
+
+    /// The task has ended: nothing is taken any more, and what waits is dropped.
+    pub(crate) fn finish(&self) {
+        let mut state = self.lock();
+        *state = State {
+            closing: Closing::Done,
+            ..State::default()
+        };
+    }
+
+    pub(crate) fn oneways_max(&self) -> usize {
+        self.oneways_max
+    }
+
+    fn wake(&self) {
+        self.lock().wake_unlocking();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_closed(&self) -> bool {
+        matches!(self.closing, Closing::Done)
+    }
+
+    fn unsent_bytes(&self) -> usize {
+        self.batch.len() + self.being_written
+    }
+}
+
+trait WakeUnlocking {
+    fn wake_unlocking(self);
+}
+
+impl WakeUnlocking for MutexGuard<'_, State> {
+    /// Wakes the task without holding the lock that it takes first.
+    fn wake_unlocking(self) {
+        let waker = self.waker.clone();
+        drop(self);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+thread_local! {
+    /// The outboxes to wake at the end of this thread's turn; `None` outside turns.
+    static TURN: RefCell<Option<Vec<Arc<Outbox>>>> = const { RefCell::new(None) };
+}
+
+/// A turn of a worker thread: connections that get answers during it are woken once, at its end.
+pub(crate) struct TurnWakes(());
+
+impl TurnWakes {
+    pub(crate) fn begin() -> Self {
+        TURN.set(Some(Vec::new()));
+        Self(())
+    }
+
+    /// Wakes those that got answers so far.
+    pub(crate) fn flush(&self) {
+        TURN.with_borrow_mut(|turn| {
+            turn.iter_mut()
+                .flat_map(|list| list.drain(..))
+                .for_each(|outbox| outbox.wake());
+        });
+    }
+
+    fn wake_later(outbox: &Arc<Outbox>) {
+        let outside = TURN.with_borrow_mut(|turn| match turn {
+            Some(list) => {
+                list.push(Arc::clone(outbox));
+                false
+            }
+            None => true,
+        });
+        if outside {
+            outbox.wake();
+        }
+    }
+}
+
+impl Drop for TurnWakes {
+    fn drop(&mut self) {
+        self.flush();
+        TURN.set(None);
+    }
+}

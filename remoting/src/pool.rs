@@ -1,0 +1,225 @@
+//! Named OS threads behind a bounded queue: one pool a family of requests.
+//!
+//! The connection tasks put requests in, in batches and without ever waiting; the threads run their
+//! handlers. A panic in a handler ends that request only.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use thrustmq_proto_compat::command::Command;
+use tokio::time::Instant;
+
+use crate::hooks::Hooks;
+use crate::options::PoolOptions;
+use crate::queue::JobQueue;
+use crate::refusal::Refusal;
+use crate::reply::Responder;
+use crate::worker;
+
+const NO_LIMIT: i64 = -1;
+
+/// A fixed number of threads and the queue that they work off.
+pub struct Pool {
+    options: PoolOptions,
+    queue: Arc<JobQueue<Job>>,
+    wait_ms_max: AtomicI64,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The pool's queue is full, or the pool is shut down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the queue of pool {pool} is full")]
+pub struct PoolFull {
+    /// The pool's name.
+    pub pool: &'static str,
+}
+
+/// How requests of one code are handled, once a thread has them.
+pub(crate) struct Handling {
+    pub(crate) run: Box<dyn Fn(Request, Responder) + Send + Sync>,
+    pub(crate) hooks: Hooks,
+}
+
+/// A request on its way to a handler.
+pub(crate) struct Request {
+    pub(crate) command: Command,
+    pub(crate) received_ms: i64,
+}
+
+/// A request in a pool's queue.
+pub(crate) struct QueuedRequest {
+    pub(crate) handling: Arc<Handling>,
+    pub(crate) request: Request,
+    pub(crate) responder: Responder,
+    pub(crate) queued_at: Instant,
+}
+
+pub(crate) enum Job {
+    Request(QueuedRequest),
+    Other(Box<dyn FnOnce() + Send>),
+}
+
+impl Pool {
+    /// Starts the threads.
+    pub fn new(options: PoolOptions) -> Arc<Self> {
+        let queue = Arc::new(JobQueue::new(options.queue_capacity));
+        let threads = worker::start(options.name, options.threads.max(1), &queue, run_job);
+        Arc::new(Self {
+            options,
+            queue,
+            wait_ms_max: AtomicI64::new(NO_LIMIT),
+            threads: Mutex::new(threads),
+        })
+    }
+
+    /// The name of its threads.
+    pub fn name(&self) -> &'static str {
+        self.options.name
+    }
+
+    /// Requests that wait for a thread.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Requests that may wait for a thread.
+    pub fn capacity(&self) -> usize {
+        self.queue.capacity()
+    }
+
+    /// How long the first of the waiting requests has waited, in milliseconds; 0 if none waits.
+    pub fn head_wait_ms(&self) -> u64 {
+        self.head_wait(Instant::now()).map_or(0, |wait| {
+            u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+        })
+    }
+
+    /// Refuses requests that wait longer than this, from the next sweep of a server on; `None`: they
+    /// wait without limit.
+    pub fn set_wait_ms_max(&self, wait_ms_max: Option<u64>) {
+        let limit = wait_ms_max.map_or(NO_LIMIT, |ms| i64::try_from(ms).unwrap_or(i64::MAX));
+        self.wait_ms_max.store(limit, Ordering::Relaxed);
+    }
+
+    /// Runs `job` on one of the threads, after what waits already.
+    pub fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), PoolFull> {
+        let pushed = self.queue.push(Job::Other(Box::new(job)));
+        pushed.map_err(|_| PoolFull {
+            pool: self.options.name,
+        })
+    }
+
+    /// Takes no further requests, handles those that wait and ends the threads; blocks until they
+    /// have ended. A thread of the pool itself may call it, and does not wait for itself.
+    pub fn shutdown(&self) {
+        self.queue.close();
+        let threads = std::mem::take(&mut *self.lock_threads());
+        for thread in threads {
+            if thread.thread().id() != thread::current().id() {
+                // A thread ends by its loop only: jobs' panics are caught.
+                let _ = thread.join();
+            }
+        }
+    }
+
+    /// Queues requests; those for which there is no room are answered.
+    pub(crate) fn submit(&self, jobs: &mut Vec<Job>) {
+        self.queue.push_all(jobs);
+        for job in jobs.drain(..) {
+            if let Job::Request(refused) = job {
+                let remark = "[OVERLOAD]system busy, start flow control for a while";
+                refused.responder.refuse(Refusal::busy(remark));
+            }
+        }
+    }
+
+    /// Refuses the requests at the head that waited too long, and says when to look again: before
+    /// then none can have. `None`: there is no limit.
+    pub(crate) fn refuse_overdue(&self, now: Instant) -> Option<Duration> {
+        let limit_ms = u64::try_from(self.wait_ms_max.load(Ordering::Relaxed)).ok()?;
+        let limit = Duration::from_millis(limit_ms);
+        for job in self.queue.take_while(|job| job.wait(now) > Some(limit)) {
+            self.refuse_job(job, now);
+        }
+        let head_wait = self.head_wait(now).unwrap_or_default();
+        Some(limit.saturating_sub(head_wait))
+    }
+
+    fn refuse_job(&self, job: Job, now: Instant) {
+        let wait_ms = job.wait(now).unwrap_or_default().as_millis();
+        if let Job::Request(overdue) = job {
+            let remark = format!(
+                "[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while, period in queue: {wait_ms}ms, size of queue: {}",
+                self.queued()
+            );
+            overdue.responder.refuse(Refusal::busy(remark));
+        }
+    }
+
+    fn head_wait(&self, now: Instant) -> Option<Duration> {
+        self.queue.peek(|job| job.wait(now)).flatten()
+    }
+
+    fn lock_threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("options", &self.options)
+            .field("queued", &self.queued())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Job {
+    /// How long a request has waited; `None` for what is not a request.
+    fn wait(&self, now: Instant) -> Option<Duration> {
+        match self {
+            Self::Request(queued) => Some(now.saturating_duration_since(queued.queued_at)),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+fn run_job(job: Job) {
+    match job {
+        Job::Request(queued) => run_request(queued),
+        Job::Other(job) => {
+            if let Err(panic) = worker::run_caught(job) {
+                tracing::error!(panic, "a pool's job panicked");
+            }
+        }
+    }
+}
+
+fn run_request(queued: QueuedRequest) {
+    let QueuedRequest {
+        handling,
+        mut request,
+        mut responder,
+        queued_at: _,
+    } = queued;
+    let (code, remote) = (request.command.code, responder.peer().remote_addr());
+    responder.use_hooks(&handling.hooks);
+    let ran = worker::run_caught(
+        || match handling.hooks.before(remote, &mut request.command) {
+            Ok(()) => (handling.run)(request, responder),
+            Err(refusal) => responder.refuse(refusal),
+        },
+    );
+    if let Err(panic) = ran {
+        tracing::error!(code, peer = %remote, panic, "handler panicked");
+    }
+}

@@ -1,0 +1,147 @@
+//! A bounded queue between threads, which lets its owner look at its head: pools need the head's age,
+//! and both ends work in batches. Used by pools, callbacks and events.
+//!
+//! Invariant: a thread that waits is woken if a job is there and no woken thread will take it.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Jobs in the order in which they came.
+pub(crate) struct JobQueue<T> {
+    state: Mutex<State<T>>,
+    ready: Condvar,
+    capacity: usize,
+}
+
+struct State<T> {
+    jobs: VecDeque<T>,
+    waiting: usize,
+    /// Waiting threads that were notified and have not run yet: a notice costs a system call, so a
+    /// second one for the same thread is left out.
+    notified: usize,
+    closed: bool,
+}
+
+impl<T> JobQueue<T> {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            state: Mutex::new(State {
+                jobs: VecDeque::new(),
+                waiting: 0,
+                notified: 0,
+                closed: false,
+            }),
+            ready: Condvar::new(),
+            capacity,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().jobs.len()
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Appends a job; gives it back if there is no room or the queue is closed.
+    pub(crate) fn push(&self, job: T) -> Result<(), T> {
+        let mut state = self.lock();
+        if state.closed || state.jobs.len() >= self.capacity {
+            return Err(job);
+        }
+        state.jobs.push_back(job);
+        self.notify(state, 1);
+        Ok(())
+    }
+
+    /// Appends a job whatever the length, for jobs that another limit bounds; gives it back if the
+    /// queue is closed.
+    pub(crate) fn push_beyond(&self, job: T) -> Result<(), T> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(job);
+        }
+        state.jobs.push_back(job);
+        self.notify(state, 1);
+        Ok(())
+    }
+
+    /// Appends jobs from the front of `jobs` as far as there is room; the others stay in `jobs`.
+    pub(crate) fn push_all(&self, jobs: &mut Vec<T>) {
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        let fit = jobs
+            .len()
+            .min(self.capacity.saturating_sub(state.jobs.len()));
+        state.jobs.extend(jobs.drain(..fit));
+        self.notify(state, fit);
+    }
+
+    /// Moves up to `count_max` jobs into `into`, and waits for the first. `false`: the queue is closed
+    /// and empty.
+    pub(crate) fn take(&self, into: &mut VecDeque<T>, count_max: usize) -> bool {
+        let mut state = self.lock();
+        loop {
+            if move_jobs(&mut state.jobs, into, count_max) {
+                return true;
+            }
+            if state.closed {
+                return false;
+            }
+            state.waiting += 1;
+            state = self
+                .ready
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
+            state.notified = state.notified.saturating_sub(1);
+        }
+    }
+
+    /// As [`JobQueue::take`] without waiting: `false` if there is no job.
+    pub(crate) fn try_take(&self, into: &mut VecDeque<T>, count_max: usize) -> bool {
+        move_jobs(&mut self.lock().jobs, into, count_max)
+    }
+
+    /// What `read` makes of the head, if there is one.
+    pub(crate) fn peek<R>(&self, read: impl FnOnce(&T) -> R) -> Option<R> {
+        self.lock().jobs.front().map(read)
+    }
+
+    /// Takes jobs off the head as long as `unwanted` holds.
+    pub(crate) fn take_while(&self, unwanted: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut state = self.lock();
+        let mut taken = Vec::new();
+        while let Some(job) = state.jobs.pop_front_if(|job| unwanted(job)) {
+            taken.push(job);
+        }
+        taken
+    }
+
+    /// Takes no further jobs; those that are there are still handed out.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.ready.notify_all();
+    }
+
+    fn notify(&self, mut state: MutexGuard<'_, State<T>>, jobs: usize) {
+        let asleep = state.waiting.saturating_sub(state.notified);
+        let notices = jobs.min(asleep);
+        state.notified += notices;
+        drop(state);
+        (0..notices).for_each(|_| self.ready.notify_one());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn move_jobs<T>(from: &mut VecDeque<T>, into: &mut VecDeque<T>, count_max: usize) -> bool {
+    let count = from.len().min(count_max);
+    into.extend(from.drain(..count));
+    count > 0
+}

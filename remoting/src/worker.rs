@@ -1,0 +1,72 @@
+//! The loop of a thread that works off a queue, in turns: connections that get answers during a turn
+//! are woken once, at its end. Used by pools and callbacks.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::outbox::TurnWakes;
+use crate::queue::JobQueue;
+
+/// Jobs in one turn.
+const TURN_JOBS_MAX: usize = 64;
+/// An answer does not wait longer than this for those that follow it.
+const TURN_TIME_MAX: Duration = Duration::from_micros(200);
+
+/// Starts `count` threads that give each job of `queue` to `run` until the queue is closed.
+pub(crate) fn start<T: Send + 'static>(
+    name: &str,
+    count: usize,
+    queue: &Arc<JobQueue<T>>,
+    run: fn(T),
+) -> Vec<JoinHandle<()>> {
+    // The only thread of a pool takes many jobs at once. Of several threads each takes one, so that
+    // no job waits behind a slow one while another thread is free.
+    let taken_max = if count == 1 { TURN_JOBS_MAX } else { 1 };
+    let start_one = |number| {
+        let queue = Arc::clone(queue);
+        Builder::new()
+            .name(format!("{name}-{number}"))
+            .spawn(move || work(&queue, taken_max, run))
+            .expect("a process that can't start its threads can't serve")
+    };
+    (0..count).map(start_one).collect()
+}
+
+fn work<T>(queue: &JobQueue<T>, taken_max: usize, run: fn(T)) {
+    let mut jobs = VecDeque::with_capacity(taken_max);
+    while queue.take(&mut jobs, taken_max) {
+        let wakes = TurnWakes::begin();
+        let mut turn_end = Instant::now() + TURN_TIME_MAX;
+        let mut turn_jobs = 0;
+        loop {
+            for job in jobs.drain(..) {
+                run(job);
+                turn_jobs += 1;
+                if turn_jobs >= TURN_JOBS_MAX || Instant::now() >= turn_end {
+                    wakes.flush();
+                    turn_jobs = 0;
+                    turn_end = Instant::now() + TURN_TIME_MAX;
+                }
+            }
+            if !queue.try_take(&mut jobs, taken_max) {
+                break;
+            }
+        }
+    }
+}
+
+/// Runs `job` such that a panic in it ends neither the thread nor the process; its message is the
+/// error.
+pub(crate) fn run_caught(job: impl FnOnce()) -> Result<(), String> {
+    // What a job leaves half-done is its own affair: it shares state only through locks and atomics.
+    catch_unwind(AssertUnwindSafe(job)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        text.or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default()
+    })
+}
