@@ -11,6 +11,7 @@ pub mod table;
 
 pub mod message;
 
+pub mod body;
 pub mod command;
 pub mod frame;
 pub mod header;
