@@ -1,0 +1,86 @@
+import java.io.BufferedReader;
+import java.io.ByteArrayOutputStream;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.tools.command.MQAdminStartup;
+
+/**
+ * mqadmin's commands in one JVM: each input line is a command, its words separated by tabs; the answer is the number
+ * of bytes printed, a line end, and those bytes. Lines that begin with @ drive clients for the commands to look at.
+ */
+final class Admin {
+    private final PrintStream answers = System.out;
+    private DefaultMQProducer producer;
+    private DefaultMQPushConsumer consumer;
+    private final AtomicInteger received = new AtomicInteger();
+
+    static String run(Map<String, String> options) throws Exception {
+        new Admin().serve(options.get("namesrv"));
+        return "";
+    }
+
+    private void serve(String namesrv) throws Exception {
+        BufferedReader commands = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line = commands.readLine(); line != null; line = commands.readLine()) {
+            String[] words = line.split("\t");
+            String text = words[0].startsWith("@") ? drive(namesrv, words) : mqadmin(words);
+            byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
+            answers.println(bytes.length);
+            answers.write(bytes);
+            answers.flush();
+        }
+        System.setOut(answers);
+    }
+
+    private String mqadmin(String[] words) {
+        ByteArrayOutputStream printed = new ByteArrayOutputStream();
+        PrintStream stream = new PrintStream(printed, true, StandardCharsets.UTF_8);
+        PrintStream errors = System.err;
+        System.setOut(stream);
+        System.setErr(stream);
+        MQAdminStartup.main0(words, null);
+        System.setErr(errors);
+        return printed.toString(StandardCharsets.UTF_8);
+    }
+
+    /** `@start topic group`, `@send topic count`, `@stop`. */
+    private String drive(String namesrv, String[] words) throws Exception {
+        switch (words[0]) {
+            case "@start":
+                producer = Clients.producer(namesrv, words[2] + "-producer");
+                consumer = Clients.consumer(namesrv, words[2], words[1], "*", message -> received.incrementAndGet());
+                return "";
+            case "@send":
+                return send(words[1], Integer.parseInt(words[2]));
+            case "@stop":
+                producer.shutdown();
+                consumer.shutdown();
+                return "";
+            default:
+                throw new IllegalArgumentException(Arrays.toString(words));
+        }
+    }
+
+    /** Returns the offset ids and the unique ids, a message a line, once all were received and committed. */
+    private String send(String topic, int count) throws Exception {
+        List<String> ids = new ArrayList<>();
+        int before = received.get();
+        for (int i = 0; i < count; i++) {
+            SendResult result = producer.send(new Message(topic, "TagA", "key" + i, ("body " + i).getBytes(StandardCharsets.UTF_8)));
+            ids.add(result.getOffsetMsgId() + " " + result.getMsgId() + " " + result.getMessageQueue().getQueueId() + " " + result.getQueueOffset());
+        }
+        Peer.await("the consumer", 30_000, () -> received.get() >= before + count);
+        consumer.getDefaultMQPushConsumerImpl().persistConsumerOffset();
+        return String.join("\n", ids);
+    }
+}

@@ -1,0 +1,64 @@
+import java.util.Map;
+import java.util.function.Consumer;
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.exception.MQClientException;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.common.TopicConfig;
+import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
+import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
+
+/** Clients with the settings that all programs share. */
+final class Clients {
+    private Clients() {
+    }
+
+    static DefaultMQProducer producer(String namesrv, String group) throws MQClientException {
+        DefaultMQProducer producer = new DefaultMQProducer(group);
+        producer.setNamesrvAddr(namesrv);
+        producer.setInstanceName(group + "-" + System.nanoTime());
+        producer.start();
+        return producer;
+    }
+
+    static DefaultMQPushConsumer consumer(String namesrv, String group, String topic, String tags, Consumer<MessageExt> sink)
+        throws MQClientException {
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
+        consumer.setNamesrvAddr(namesrv);
+        consumer.setInstanceName(group + "-" + System.nanoTime());
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.subscribe(topic, tags);
+        consumer.setMessageListener((MessageListenerConcurrently) (messages, context) -> {
+            messages.forEach(sink);
+            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+        });
+        consumer.start();
+        return consumer;
+    }
+
+    /** Creates the topic on every master of the cluster and waits until the name server knows it. */
+    static void createTopic(String namesrv, String topic, int queues) throws Exception {
+        DefaultMQAdminExt admin = new DefaultMQAdminExt();
+        admin.setNamesrvAddr(namesrv);
+        admin.setInstanceName("admin-" + System.nanoTime());
+        admin.start();
+        try {
+            Map<String, ?> brokers = admin.examineBrokerClusterInfo().getBrokerAddrTable();
+            Peer.check(!brokers.isEmpty(), "no broker registered");
+            for (var broker : admin.examineBrokerClusterInfo().getBrokerAddrTable().values()) {
+                admin.createAndUpdateTopicConfig(broker.selectBrokerAddr(), new TopicConfig(topic, queues, queues, 6));
+            }
+            Peer.await("the route of " + topic, 10_000, () -> {
+                try {
+                    return admin.examineTopicRouteInfo(topic).getQueueDatas().size() == brokers.size();
+                } catch (Exception e) {
+                    return false;
+                }
+            });
+        } finally {
+            admin.shutdown();
+        }
+    }
+}
