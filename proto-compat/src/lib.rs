@@ -7,6 +7,7 @@ pub mod clock;
 pub mod fastjson;
 pub mod field;
 pub mod local_time;
+pub mod properties_text;
 pub mod table;
 
 pub mod message;
