@@ -1,0 +1,250 @@
+//! The table of the broker's keys: field, Java key, type, default, whether it may change while the
+//! broker runs (`live`) or only at its start (`fixed`), and the numbers that are allowed.
+
+use std::thread::available_parallelism;
+
+use super::host;
+use super::value::{BrokerRole, FlushDiskType};
+
+fn processors() -> usize {
+    available_parallelism().map_or(1, |n| n.get())
+}
+
+fn default_root_dir() -> String {
+    let home = std::env::var("HOME").unwrap_or_else(|_| ".".to_owned());
+    format!("{home}/store")
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+super::config! {
+    /// What the broker is told, by the file of `-c`, by `--set` and by mqadmin.
+    BrokerConfig {
+        // Who it is, and where.
+        /// Cluster that the broker belongs to.
+        broker_cluster_name "brokerClusterName": String = "DefaultCluster".to_owned(), fixed;
+        /// Name that clients see in routes; brokers of one name hold the same messages.
+        broker_name "brokerName": String = host::name(), fixed;
+        /// Number among the brokers of one name; a master is 0.
+        broker_id "brokerId": i64 = 0, fixed in 0..=i64::MAX;
+        /// What it is to the others of its name.
+        broker_role "brokerRole": BrokerRole = BrokerRole::AsyncMaster, fixed;
+        /// Name servers, separated by `;`.
+        namesrv_addr "namesrvAddr": Option<String> = environment("NAMESRV_ADDR"), fixed;
+        /// Address that clients are told.
+        broker_ip1 "brokerIP1": String = host::address(), fixed;
+        /// Address that replicas are told.
+        broker_ip2 "brokerIP2": String = host::address(), fixed;
+        /// Address to listen on.
+        bind_address "bindAddress": String = "0.0.0.0".to_owned(), fixed;
+        /// Main port; the fast port is two below.
+        listen_port "listenPort": u16 = 10911, fixed;
+        /// Port that replicas are told.
+        ha_listen_port "haListenPort": u16 = 10912, fixed;
+        /// What clients may do here: 4 read, 2 write.
+        broker_permission "brokerPermission": i32 = 6, live in 0..=7;
+        /// Keys that mqadmin may not change, separated by `;`.
+        config_black_list "configBlackList": String = "configBlackList;brokerConfigPath".to_owned(), fixed;
+
+        // Connections.
+        /// A connection without traffic is closed after this long, seconds.
+        server_channel_idle_seconds_max "serverChannelMaxIdleTimeSeconds": u32 = 120, fixed in 1..=86_400;
+        /// Asynchronous calls to clients under way at most.
+        server_async_calls_max "serverAsyncSemaphoreValue": usize = 64, fixed in 1..=1_000_000;
+        /// Oneway calls to clients under way at most.
+        server_oneway_calls_max "serverOnewaySemaphoreValue": usize = 256, fixed in 1..=1_000_000;
+        /// Send buffer of a socket, bytes; 0 leaves it to the system.
+        server_socket_send_bytes "serverSocketSndBufSize": u32 = 0, fixed;
+        /// Receive buffer of a socket, bytes; 0 leaves it to the system.
+        server_socket_receive_bytes "serverSocketRcvBufSize": u32 = 0, fixed;
+        /// A stop waits this long for requests under way, seconds.
+        shutdown_wait_seconds "shutdownWaitTimeSeconds": u32 = 30, fixed in 0..=3_600;
+
+        // Registration with the name servers.
+        /// Time between two registrations, milliseconds; 10,000 to 60,000 are kept.
+        register_period_ms "registerNameServerPeriod": i64 = 30_000, fixed in 1_000..=600_000;
+        /// A registration may take this long, milliseconds.
+        register_timeout_ms "registerBrokerTimeoutMills": i64 = 24_000, live in 1..=600_000;
+        /// Whether the body of a registration is compressed.
+        compressed_register "compressedRegister": bool = false, live;
+        /// Whether to register even if the name server knows this data version.
+        force_register "forceRegister": bool = true, live;
+
+        // Topics and groups.
+        /// Whether sending to an unknown topic creates it.
+        auto_create_topic "autoCreateTopicEnable": bool = true, live;
+        /// Queues of a topic that is created so, at most.
+        default_topic_queues "defaultTopicQueueNums": i32 = 8, fixed in 1..=65_536;
+        /// Whether a consumer of an unknown group creates it.
+        auto_create_group "autoCreateSubscriptionGroup": bool = true, live;
+        /// Whether the system may create its own groups where others may not.
+        create_system_group "enableCreateSysGroup": bool = true, live;
+        /// Whether the topic of the cluster's name may be used.
+        cluster_topic_enable "clusterTopicEnable": bool = true, fixed;
+        /// Whether the topic of the broker's name may be used.
+        broker_topic_enable "brokerTopicEnable": bool = true, fixed;
+        /// Whether the topic of clients' traces is created.
+        trace_topic_enable "traceTopicEnable": bool = false, fixed;
+        /// Name of that topic.
+        trace_topic "msgTraceTopicName": String = "RMQ_SYS_TRACE_TOPIC".to_owned(), fixed;
+        /// Queues of the topic of POP checkpoints.
+        revive_queues "reviveQueueNum": i32 = 8, fixed in 1..=1_024;
+        /// Whether the names of system topics are refused by topic commands.
+        validate_system_topic "validateSystemTopicWhenUpdateTopic": bool = true, live;
+        /// Whether a topic may take every type of message.
+        mixed_message_type "enableMixedMessageType": bool = false, live;
+        /// Whether a topic takes its POP retry topics along when it is deleted.
+        clear_retry_topic "clearRetryTopicWhenDeleteTopic": bool = true, live;
+        /// Whether lists of topics and groups are given out in pages.
+        split_metadata "enableSplitMetadata": bool = true, live;
+        /// Entries of a page at most.
+        split_metadata_max "splitMetadataSize": usize = 2_000, live in 1..=1_000_000;
+
+        // Sending.
+        /// Longest message body, bytes.
+        message_bytes_max "maxMessageSize": i32 = 4_194_304, live in 1..=16_000_000;
+        /// Whether transactional messages are refused.
+        reject_transaction_message "rejectTransactionMessage": bool = false, live;
+        /// Delay of each level: a number and one of s, m, h, d.
+        message_delay_level "messageDelayLevel": String =
+            "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(), fixed;
+        /// Time between two writes of delayOffset.json, milliseconds.
+        delay_offset_flush_ms "flushDelayOffsetInterval": i64 = 10_000, fixed in 100..=3_600_000;
+        /// Whether the region and trace switch are told to producers.
+        trace_on "traceOn": bool = true, live;
+        /// Region that is told to producers.
+        region_id "regionId": String = "DefaultRegion".to_owned(), live;
+        /// Sends are refused before this time, milliseconds since 1970.
+        start_accept_send_ms "startAcceptSendRequestTimeStamp": i64 = 0, live in 0..=i64::MAX;
+
+        // Pulling.
+        /// Whether a pull without a message waits for one.
+        long_polling "longPollingEnable": bool = true, live;
+        /// How long it waits where long polling is off, milliseconds.
+        short_polling_ms "shortPollingTimeMills": i64 = 1_000, live in 1..=60_000;
+        /// Whether lite pull consumers are served.
+        lite_pull_enable "litePullMessageEnable": bool = true, live;
+        /// Whether pull consumers are kept out.
+        reject_pull_consumer "rejectPullConsumerEnable": bool = false, live;
+        /// Whether lagging consumers are sent to a replica.
+        slave_read "slaveReadEnable": bool = false, fixed;
+        /// Bytes of one answer, of messages that are in memory.
+        memory_transfer_bytes_max "maxTransferBytesOnMessageInMemory": usize = 262_144, fixed in 1..=134_217_728;
+        /// Messages of one answer, of messages that are in memory.
+        memory_transfer_messages_max "maxTransferCountOnMessageInMemory": usize = 32, fixed in 1..=100_000;
+        /// Bytes of one answer, of messages that are only on disk.
+        disk_transfer_bytes_max "maxTransferBytesOnMessageInDisk": usize = 65_536, fixed in 1..=134_217_728;
+        /// Messages of one answer, of messages that are only on disk.
+        disk_transfer_messages_max "maxTransferCountOnMessageInDisk": usize = 8, fixed in 1..=100_000;
+        /// Per cent of the memory that recent messages are taken to fill.
+        memory_ratio_max "accessMessageInMemoryMaxRatio": usize = 40, fixed in 0..=100;
+        /// Messages of one answer to a query by key.
+        query_messages_max "maxMsgsNumBatch": usize = 64, fixed in 1..=100_000;
+        /// Messages of one answer to a query by unique id.
+        default_query_messages_max "defaultQueryMaxNum": i32 = 32, live in 1..=100_000;
+
+        // Consumers.
+        /// Whether consumers are told that their group has changed.
+        notify_consumer_ids_changed "notifyConsumerIdsChangedEnable": bool = true, live;
+        /// Silence after which a client is forgotten, milliseconds.
+        channel_expired_ms "channelExpiredTimeout": i64 = 120_000, live in 1_000..=86_400_000;
+        /// Time between two writes of consumerOffset.json, milliseconds.
+        consumer_offset_flush_ms "flushConsumerOffsetInterval": i64 = 5_000, fixed in 100..=3_600_000;
+        /// Commits after which the data version of the offsets moves.
+        consumer_offset_version_step "consumerOffsetUpdateVersionStep": u64 = 500, fixed in 1..=1_000_000_000;
+        /// Whether the broker itself resets offsets, or asks the consumers to.
+        server_side_reset "useServerSideResetOffset": bool = true, live;
+
+        // Statistics.
+        /// Whether queues are counted one by one.
+        detail_stat "enableDetailStat": bool = true, fixed;
+        /// Whether counters go with their topic or group.
+        auto_delete_unused_stats "autoDeleteUnusedStats": bool = true, live;
+
+        // Threads. One thread sends: the log has one writer.
+        /// Threads that send.
+        send_threads "sendMessageThreadPoolNums": usize = 1, fixed in 1..=1_024;
+        /// Threads that pull.
+        pull_threads "pullMessageThreadPoolNums": usize = 16 + 2 * processors(), fixed in 1..=1_024;
+        /// Threads that pull for lite pull consumers.
+        lite_pull_threads "litePullMessageThreadPoolNums": usize = 16 + 2 * processors(), fixed in 1..=1_024;
+        /// Threads that query.
+        query_threads "queryMessageThreadPoolNums": usize = 8 + processors(), fixed in 1..=1_024;
+        /// Threads for everything without a pool of its own.
+        admin_threads "adminBrokerThreadPoolNums": usize = 16, fixed in 1..=1_024;
+        /// Threads for clients that leave.
+        client_manage_threads "clientManageThreadPoolNums": usize = 32, fixed in 1..=1_024;
+        /// Threads for offsets and group members.
+        consumer_manage_threads "consumerManageThreadPoolNums": usize = 32, fixed in 1..=1_024;
+        /// Threads for heartbeats.
+        heartbeat_threads "heartbeatThreadPoolNums": usize = processors().min(32), fixed in 1..=1_024;
+        /// Requests that wait for a sending thread, at most.
+        send_queue_max "sendThreadPoolQueueCapacity": usize = 10_000, fixed in 1..=10_000_000;
+        /// Requests that wait for a pulling thread, at most.
+        pull_queue_max "pullThreadPoolQueueCapacity": usize = 100_000, fixed in 1..=10_000_000;
+        /// Requests that wait for a lite-pull thread, at most.
+        lite_pull_queue_max "litePullThreadPoolQueueCapacity": usize = 100_000, fixed in 1..=10_000_000;
+        /// Requests that wait for a query thread, at most.
+        query_queue_max "queryThreadPoolQueueCapacity": usize = 20_000, fixed in 1..=10_000_000;
+        /// Requests that wait for an admin thread, at most.
+        admin_queue_max "adminBrokerThreadPoolQueueCapacity": usize = 10_000, fixed in 1..=10_000_000;
+        /// Requests that wait for a client-manage thread, at most.
+        client_manage_queue_max "clientManagerThreadPoolQueueCapacity": usize = 1_000_000, fixed in 1..=10_000_000;
+        /// Requests that wait for a consumer-manage thread, at most.
+        consumer_manage_queue_max "consumerManagerThreadPoolQueueCapacity": usize = 1_000_000, fixed in 1..=10_000_000;
+        /// Requests that wait for a heartbeat thread, at most.
+        heartbeat_queue_max "heartbeatThreadPoolQueueCapacity": usize = 50_000, fixed in 1..=10_000_000;
+
+        // Fast failure: a request that waited too long is answered at once that the broker is busy.
+        /// Whether requests fail fast.
+        fast_failure "brokerFastFailureEnable": bool = true, live;
+        /// Longest wait for a sending thread, milliseconds.
+        send_queue_wait_ms_max "waitTimeMillsInSendQueue": i64 = 200, live in 1..=3_600_000;
+        /// Longest wait for a pulling thread, milliseconds.
+        pull_queue_wait_ms_max "waitTimeMillsInPullQueue": i64 = 5_000, live in 1..=3_600_000;
+        /// Longest wait for a lite-pull thread, milliseconds.
+        lite_pull_queue_wait_ms_max "waitTimeMillsInLitePullQueue": i64 = 5_000, live in 1..=3_600_000;
+        /// Longest wait for a heartbeat thread, milliseconds.
+        heartbeat_queue_wait_ms_max "waitTimeMillsInHeartbeatQueue": i64 = 31_000, live in 1..=3_600_000;
+        /// Longest wait for an admin thread, milliseconds.
+        admin_queue_wait_ms_max "waitTimeMillsInAdminBrokerQueue": i64 = 5_000, live in 1..=3_600_000;
+        /// Sends are refused while the log has been locked longer than this, milliseconds.
+        log_busy_ms_max "osPageCacheBusyTimeOutMills": i64 = 1_000, live in 1..=10_000_000;
+
+        // Disk.
+        /// Directory of everything that is kept.
+        store_root_dir "storePathRootDir": String = default_root_dir(), fixed;
+        /// Directory of the log; `commitlog` in the root directory if absent.
+        commit_log_dir "storePathCommitLog": Option<String> = None, fixed;
+        /// When a message is on disk.
+        flush_disk_type "flushDiskType": FlushDiskType = FlushDiskType::AsyncFlush, fixed;
+        /// A producer waits this long for its message to be on disk, milliseconds.
+        sync_flush_timeout_ms "syncFlushTimeout": i64 = 5_000, fixed in 1..=600_000;
+        /// Time between two flushes of the log, milliseconds.
+        flush_interval_ms "flushIntervalCommitLog": i64 = 500, fixed in 1..=600_000;
+        /// Size of a file of the log, bytes.
+        commit_log_file_bytes "mappedFileSizeCommitLog": u64 = 1_073_741_824, fixed in 1_024..=2_147_483_647;
+        /// Size of a file of a consume queue, bytes: a multiple of 20.
+        consume_queue_file_bytes "mappedFileSizeConsumeQueue": u64 = 6_000_000, fixed in 20..=2_147_483_640;
+        /// Whether messages can be found by key.
+        message_index "messageIndexEnable": bool = true, fixed;
+        /// Slots of a file of the key index.
+        index_slots "maxHashSlotNum": u32 = 5_000_000, fixed in 1..=100_000_000;
+        /// Entries of a file of the key index.
+        index_entries "maxIndexNum": u32 = 20_000_000, fixed in 1..=100_000_000;
+        /// Whether checksums are checked when the log is read back after a start.
+        check_crc_on_recover "checkCRCOnRecover": bool = true, fixed;
+        /// Hours of the day at which old files are deleted, separated by `;`.
+        delete_when "deleteWhen": String = "04".to_owned(), fixed;
+        /// Files of the log are kept this long after they were last written, hours.
+        file_reserved_hours "fileReservedTime": i64 = 72, fixed in 1..=876_000;
+        /// Per cent of the disk above which old files are deleted at any hour.
+        disk_used_ratio_max "diskMaxUsedSpaceRatio": u32 = 75, fixed in 10..=95;
+        /// Per cent of the disk above which even files that are not old are deleted.
+        disk_clean_forcibly_ratio "diskSpaceCleanForciblyRatio": u32 = 85, fixed in 30..=99;
+        /// Per cent of the disk above which sends are refused.
+        disk_warning_ratio "diskSpaceWarningLevelRatio": u32 = 90, fixed in 35..=99;
+    }
+}
