@@ -1,0 +1,143 @@
+//! Which queues of a topic this consumer has now, and which it should have.
+
+use std::collections::BTreeSet;
+
+use thrustmq_proto_compat::body::{GetConsumerListByGroupResponseBody, MessageQueue};
+use thrustmq_proto_compat::fastjson;
+use thrustmq_proto_compat::header::GetConsumerListByGroupRequestHeader;
+use thrustmq_proto_compat::message::names;
+use thrustmq_proto_compat::request_code::GetConsumerListByGroup;
+use tracing::{debug, warn};
+
+use super::context::Context;
+use super::strategy::average;
+use crate::error::RouteError;
+use crate::route::{MASTER_ID, TopicRoute};
+
+/// What a topic's division says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Division {
+    /// These queues are ours.
+    Ours(BTreeSet<MessageQueue>),
+    /// Nobody could say; what we have stays ours.
+    Unknown,
+    /// There is no such topic, and that is nothing unusual.
+    Absent,
+}
+
+/// Divides a topic among the group's members as they are now.
+pub(super) async fn divide(context: &Context, topic: &str) -> Division {
+    let route = match context.link.subscribe_route(topic).await {
+        Ok(route) => route,
+        // The retry topic comes into being with the group's first heartbeat, if at all.
+        Err(RouteError::NoSuchTopic(_)) if names::is_retry_topic(topic) => return Division::Absent,
+        Err(cause) => {
+            warn!(topic, %cause, "topic not consumed yet");
+            return Division::Unknown;
+        }
+    };
+    let Some(mut members) = members(context, &route).await else {
+        warn!(
+            topic,
+            group = context.group,
+            "no broker of the topic told the group's members"
+        );
+        return Division::Unknown;
+    };
+    members.sort();
+    members.dedup();
+    if !members.contains(&context.link.id.text) {
+        // The broker has forgotten us, or not met us yet: a heartbeat cures both.
+        debug!(
+            topic,
+            group = context.group,
+            "broker does not count us among the group"
+        );
+        context.link.wake();
+        return Division::Unknown;
+    }
+    let mut queues = route.subscribe_queues().to_vec();
+    queues.sort();
+    Division::Ours(
+        average(&queues, &members, &context.link.id.text)
+            .into_iter()
+            .collect(),
+    )
+}
+
+/// The group's members, from the first broker that tells them.
+async fn members(context: &Context, route: &TopicRoute) -> Option<Vec<String>> {
+    let header = GetConsumerListByGroupRequestHeader {
+        consumer_group: context.group.clone(),
+    };
+    for broker_name in route.brokers().keys() {
+        let Some(address) = route.broker_address(broker_name, MASTER_ID) else {
+            continue;
+        };
+        let reply = context
+            .link
+            .call::<GetConsumerListByGroup>(address, &header, Vec::new())
+            .await;
+        let body = match reply {
+            Ok(reply) => reply.body.to_bytes(),
+            Err(cause) => {
+                debug!(broker_name, %cause, "members not told");
+                continue;
+            }
+        };
+        match fastjson::from_slice::<GetConsumerListByGroupResponseBody>(&body) {
+            Ok(list) => return Some(list.consumer_id_list),
+            Err(cause) => debug!(broker_name, %cause, "members cannot be read"),
+        }
+    }
+    None
+}
+
+/// What has to change.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    pub(super) revoked: Vec<MessageQueue>,
+    pub(super) added: Vec<MessageQueue>,
+}
+
+/// From what we have of a topic to what is ours.
+pub(super) fn changes<'a>(
+    have: impl Iterator<Item = &'a MessageQueue>,
+    ours: &BTreeSet<MessageQueue>,
+) -> Changes {
+    let have: BTreeSet<&MessageQueue> = have.collect();
+    Changes {
+        revoked: have
+            .iter()
+            .filter(|queue| !ours.contains(**queue))
+            .map(|q| (*q).clone())
+            .collect(),
+        added: ours
+            .iter()
+            .filter(|queue| !have.contains(queue))
+            .cloned()
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_differences_are_acted_on() {
+        let queue = |queue_id| MessageQueue {
+            topic: "t".into(),
+            broker_name: "a".into(),
+            queue_id,
+        };
+        let have = [queue(0), queue(1)];
+        let ours = BTreeSet::from([queue(1), queue(2)]);
+        let expected = Changes {
+            revoked: vec![queue(0)],
+            added: vec![queue(2)],
+        };
+        assert_eq!(changes(have.iter(), &ours), expected);
+        assert_eq!(changes(ours.iter(), &ours), Changes::default());
+    }
+}
