@@ -1,0 +1,144 @@
+//! Starts and stops a name server: tables, pools, socket, and the two tasks beside them.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thrustmq_proto_compat::clock::Clock;
+use thrustmq_remoting::{Client, ClientOptions, Server, ServerOptions};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinSet;
+
+use crate::config::{LiveConfig, NamesrvConfig};
+use crate::kv_config::{KvConfig, KvConfigError};
+use crate::notices::Notices;
+use crate::route_table::{Leaving, RouteTable};
+use crate::routes::{Pools, routes};
+use crate::state::State;
+use crate::unregistration::{self, OnClose, Unregistrations};
+
+/// Shortest pause between two scans, whatever is configured.
+const SCAN_MS_MIN: u64 = 10;
+
+/// What a name server is started with.
+#[derive(Debug, Clone, Default)]
+pub struct NamesrvOptions {
+    /// The configuration; addresses and paths are in it.
+    pub config: NamesrvConfig,
+}
+
+/// Why a name server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// `bindAddress` is no address of ours to listen on.
+    #[error("bindAddress '{0}' is not an IP address")]
+    BadAddress(String),
+    /// The socket could not be opened.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// Where to.
+        address: SocketAddr,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// The key-value configuration could not be read.
+    #[error("kvConfigPath: {0}")]
+    KvConfig(#[from] KvConfigError),
+}
+
+/// A running name server. Dropped without [`NameServer::shutdown`], it stops without waiting for
+/// requests in flight.
+#[derive(Debug)]
+pub struct NameServer {
+    server: Server,
+    state: Arc<State>,
+    pools: Pools,
+    tasks: JoinSet<()>,
+}
+
+impl NameServer {
+    /// Reads the key-value configuration, listens, and serves. Must be called in a tokio runtime.
+    pub async fn start(options: NamesrvOptions, clock: Clock) -> Result<Self, StartError> {
+        let config = options.config;
+        let server_options = server_options(&config)?;
+        let address = server_options.listen;
+        let (state, waiting) = state(config, clock.clone())?;
+        let events = Arc::new(OnClose(Arc::clone(&state)));
+        let pools = Pools::new(&state.config.current());
+        let routes = routes(Arc::clone(&state), &pools);
+        let server = Server::bind(server_options, routes, Some(events), clock)
+            .await
+            .map_err(|cause| StartError::Listen { address, cause })?;
+        tracing::info!(address = %server.local_addr(), "name server is ready");
+        let mut tasks = JoinSet::new();
+        tasks.spawn(unregistration::apply(Arc::clone(&state), waiting));
+        tasks.spawn(scan(Arc::clone(&state)));
+        Ok(Self {
+            server,
+            state,
+            pools,
+            tasks,
+        })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// Stops accepting, answers what is in flight, and closes every connection.
+    pub async fn shutdown(mut self) {
+        self.server.shutdown().await;
+        self.tasks.shutdown().await;
+        let pools = self.pools;
+        // Only fails if the runtime itself is going down, and then nobody waits for the threads.
+        let _ = tokio::task::spawn_blocking(move || pools.shutdown()).await;
+        self.state.notices.shutdown().await;
+        tracing::info!("name server has stopped");
+    }
+}
+
+fn state(
+    config: NamesrvConfig,
+    clock: Clock,
+) -> Result<(Arc<State>, Receiver<Leaving>), StartError> {
+    let kv = KvConfig::load(Path::new(&config.kv_config_path))?;
+    let (unregistrations, waiting) = Unregistrations::new(config.unregister_queue_capacity);
+    let client = Client::new(ClientOptions::default(), None, None, clock.clone());
+    let state = Arc::new(State {
+        kv,
+        routes: RouteTable::default(),
+        unregistrations,
+        notices: Notices::new(client, Handle::current()),
+        started_ms: clock.now_ms(),
+        config: LiveConfig::new(config),
+        clock,
+    });
+    Ok((state, waiting))
+}
+
+fn server_options(config: &NamesrvConfig) -> Result<ServerOptions, StartError> {
+    let bad = |_| StartError::BadAddress(config.bind_address.clone());
+    let ip: IpAddr = config.bind_address.parse().map_err(bad)?;
+    let size = |bytes: u32| (bytes > 0).then_some(bytes);
+    Ok(ServerOptions {
+        backlog: config.backlog,
+        idle_ms_max: config.idle_s_max.saturating_mul(1_000),
+        async_calls_max: config.async_calls_max,
+        oneway_calls_max: config.oneway_calls_max,
+        send_buffer_bytes: size(config.send_buffer_bytes),
+        receive_buffer_bytes: size(config.receive_buffer_bytes),
+        shutdown_wait_ms: config.shutdown_wait_s.saturating_mul(1_000),
+        ..ServerOptions::new(SocketAddr::new(ip, config.listen_port))
+    })
+}
+
+async fn scan(state: Arc<State>) {
+    loop {
+        let pause_ms = state.config.current().scan_interval_ms.max(SCAN_MS_MIN);
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        state.drop_silent();
+    }
+}
