@@ -88,6 +88,9 @@ impl<'a> Parser<'a> {
             if !self.take(b':') {
                 return Err(self.error("a colon is missing"));
             }
+            if matches!(&key, Value::Text(name) if name == "$ref") {
+                return Err(self.error("a reference, which only fastjson 1 can resolve"));
+            }
             let value = self.value(depth)?;
             members.push(Member { key, value });
             self.end_of_element(b'}')?;

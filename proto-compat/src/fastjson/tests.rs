@@ -144,6 +144,14 @@ fn malformed_text_is_refused_where_it_goes_wrong() {
     assert!(from_slice::<serde::de::IgnoredAny>(b"\"\xff\"").is_err());
 }
 
+/// fastjson 1 writes an object's second occurrence as a reference to its first. To read that as an
+/// object without fields would lose it silently.
+#[test]
+fn a_reference_is_refused() {
+    let error = from_slice::<BTreeMap<String, Key>>(br#"{"a":{"id":1},"b":{"$ref":"$.a"}}"#);
+    assert!(error.unwrap_err().to_string().contains("reference"));
+}
+
 #[test]
 fn depth_and_number_of_values_are_limited() {
     let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
