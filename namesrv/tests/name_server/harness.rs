@@ -132,9 +132,11 @@ pub(crate) fn new_client() -> Client {
 }
 
 fn refused<R>(result: Result<R, CallError>) -> Result<R, Refusal> {
-    result.map_err(|error| match error {
-        CallError::Refused(refusal) => refusal,
-        other => panic!("{other}"),
+    result.map_err(|error| {
+        let CallError::Refused(refusal) = error else {
+            panic!("{error}");
+        };
+        refusal
     })
 }
 

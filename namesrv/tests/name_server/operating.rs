@@ -173,67 +173,54 @@ async fn write_permissions_are_wiped_and_restored() {
 #[tokio::test]
 async fn key_values_survive_a_restart() {
     let harness = Harness::start().await;
-    let put = |key: &str, value: &str| PutKVConfigRequestHeader {
-        namespace: "ns".to_owned(),
-        key: key.to_owned(),
-        value: value.to_owned(),
-    };
-    let get = |key: &str| GetKVConfigRequestHeader {
-        namespace: "ns".to_owned(),
-        key: key.to_owned(),
-    };
-    let list = GetKVListByNamespaceRequestHeader {
-        namespace: "ns".to_owned(),
-    };
-    let none = harness
-        .call::<GetKvListByNamespace>(&list, Vec::new())
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (none.code.0, none.remark.as_str()),
-        (22, "No config item, Namespace: ns")
-    );
-    harness
-        .call::<PutKvConfig>(&put("k", "v"), Vec::new())
-        .await
-        .unwrap();
-    harness
-        .call::<PutKvConfig>(&put("gone", "x"), Vec::new())
-        .await
-        .unwrap();
+    let none = list(&harness).await.unwrap_err();
+    assert_eq!(none.remark, "No config item, Namespace: ns");
+    assert_eq!(none.code.0, 22);
+    put(&harness, "k", "v").await;
+    put(&harness, "gone", "x").await;
     let gone = DeleteKVConfigRequestHeader {
         namespace: "ns".to_owned(),
         key: "gone".to_owned(),
     };
-    harness
-        .call::<DeleteKvConfig>(&gone, Vec::new())
-        .await
-        .unwrap();
+    let deleted = harness.call::<DeleteKvConfig>(&gone, Vec::new()).await;
+    deleted.unwrap();
 
     let harness = Harness::start_in(harness.stop().await, |_| {}).await;
-    let found = harness
-        .call::<GetKvConfig>(&get("k"), Vec::new())
-        .await
-        .unwrap();
-    assert_eq!(found.header.value.as_deref(), Some("v"));
-    let none = harness
-        .call::<GetKvConfig>(&get("gone"), Vec::new())
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (none.code.0, none.remark.as_str()),
-        (22, "No config item, Namespace: ns Key: gone")
-    );
-    let reply = harness
-        .call::<GetKvListByNamespace>(&list, Vec::new())
-        .await
-        .unwrap();
-    let table: KVTable = fastjson::from_slice(&reply.body.to_bytes()).unwrap();
-    assert_eq!(
-        table.table.into_iter().collect::<Vec<_>>(),
-        [("k".to_owned(), "v".to_owned())]
-    );
+    assert_eq!(get(&harness, "k").await.unwrap().as_deref(), Some("v"));
+    let none = get(&harness, "gone").await.unwrap_err();
+    assert_eq!(none.remark, "No config item, Namespace: ns Key: gone");
+    assert_eq!(none.code.0, 22);
+    let table: Vec<_> = list(&harness).await.unwrap().table.into_iter().collect();
+    assert_eq!(table, [("k".to_owned(), "v".to_owned())]);
     harness.stop().await;
+}
+
+async fn put(harness: &Harness, key: &str, value: &str) {
+    let header = PutKVConfigRequestHeader {
+        namespace: "ns".to_owned(),
+        key: key.to_owned(),
+        value: value.to_owned(),
+    };
+    let put = harness.call::<PutKvConfig>(&header, Vec::new()).await;
+    put.unwrap();
+}
+
+async fn get(harness: &Harness, key: &str) -> Result<Option<String>, Refusal> {
+    let header = GetKVConfigRequestHeader {
+        namespace: "ns".to_owned(),
+        key: key.to_owned(),
+    };
+    let got = harness.call::<GetKvConfig>(&header, Vec::new()).await?;
+    Ok(got.header.value)
+}
+
+async fn list(harness: &Harness) -> Result<KVTable, Refusal> {
+    let header = GetKVListByNamespaceRequestHeader {
+        namespace: "ns".to_owned(),
+    };
+    let listed = harness.call::<GetKvListByNamespace>(&header, Vec::new());
+    let body = listed.await?.body.to_bytes();
+    Ok(fastjson::from_slice(&body).unwrap())
 }
 
 #[tokio::test]
