@@ -1,1 +1,16 @@
-//! placeholder
+//! The harness of the integration tests: real servers on free ports, real foreign clients, and the gate on our logs.
+//!
+//! The tests stand in `tests/all`; the Java and Go programs that they run stand in `peers/`. Modules are listed in
+//! dependency order.
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod cluster;
+pub mod log_gate;
+pub mod normal_form;
+pub mod peer;
+pub mod ports;
+pub mod server;
+pub mod toolchain;
+pub mod wait;
+pub mod wire;

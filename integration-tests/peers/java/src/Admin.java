@@ -42,12 +42,20 @@ final class Admin {
         System.setOut(answers);
     }
 
+    /** Commands keep the client they shut down after their first run; a fresh list makes fresh ones. */
+    private static final class Commands extends MQAdminStartup {
+        static void forget() {
+            SUB_COMMANDS.clear();
+        }
+    }
+
     private String mqadmin(String[] words) {
         ByteArrayOutputStream printed = new ByteArrayOutputStream();
         PrintStream stream = new PrintStream(printed, true, StandardCharsets.UTF_8);
         PrintStream errors = System.err;
         System.setOut(stream);
         System.setErr(stream);
+        Commands.forget();
         MQAdminStartup.main0(words, null);
         System.setErr(errors);
         return printed.toString(StandardCharsets.UTF_8);

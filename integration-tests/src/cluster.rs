@@ -1,0 +1,275 @@
+//! Name servers and brokers, ours and Apache's, in a directory of their own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Context;
+use tempfile::TempDir;
+
+use crate::ports::free_port;
+use crate::server::Server;
+use crate::toolchain;
+use crate::wait::wait_for;
+use crate::wire;
+
+const REGISTERED_TIMEOUT: Duration = Duration::from_secs(60);
+const GET_BROKER_CLUSTER_INFO: i32 = 106;
+
+/// One of our servers, or Apache's: they differ in the log gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Maker {
+    ThrustMq,
+    Java,
+}
+
+#[derive(Debug)]
+struct Member {
+    name: String,
+    maker: Maker,
+    server: Server,
+}
+
+/// Servers that belong to one test. Stop it with [`Cluster::stop`]: that is where the logs are judged.
+#[derive(Debug)]
+pub struct Cluster {
+    members: Vec<Member>,
+    namesrv_port: u16,
+    broker_ports: Vec<u16>,
+    directory: TempDir,
+}
+
+impl Cluster {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            members: Vec::new(),
+            namesrv_port: free_port()?,
+            broker_ports: Vec::new(),
+            directory: tempfile::tempdir()?,
+        })
+    }
+
+    /// Our name server and broker in one process.
+    pub fn standalone(settings: &[&str]) -> anyhow::Result<Self> {
+        let mut cluster = Self::new()?;
+        let port = free_port()?;
+        cluster.broker_ports.push(port);
+        let command = cluster.standalone_command(settings);
+        cluster.start("standalone", Maker::ThrustMq, command)?;
+        cluster.wait_for_ready("standalone")?;
+        Ok(cluster)
+    }
+
+    /// The command line of [`Cluster::standalone`]: to start a second one beside it is an error worth testing.
+    pub fn standalone_command(&self, settings: &[&str]) -> Command {
+        let mut command = Command::new(toolchain::thrustmq());
+        command
+            .arg("standalone")
+            .args(["--bind", "127.0.0.1", "--advertise", "127.0.0.1"])
+            .args(["--namesrv-port", &self.namesrv_port.to_string()])
+            .args(["--broker-port", &self.broker_ports[0].to_string()])
+            .arg("--data")
+            .arg(self.directory.path().join("data"));
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        command
+    }
+
+    /// A cluster with our name server and no broker yet.
+    pub fn with_our_namesrv() -> anyhow::Result<Self> {
+        let mut cluster = Self::new()?;
+        let mut command = Command::new(toolchain::thrustmq());
+        command
+            .arg("namesrv")
+            .args(["--set", &format!("listenPort={}", cluster.namesrv_port)])
+            .arg("--data")
+            .arg(cluster.directory.path().join("namesrv"));
+        cluster.start("namesrv", Maker::ThrustMq, command)?;
+        cluster.wait_for_ready("namesrv")?;
+        Ok(cluster)
+    }
+
+    /// A cluster with the Java name server and no broker yet; None where there is no Java.
+    pub fn with_java_namesrv() -> anyhow::Result<Option<Self>> {
+        let mut cluster = Self::new()?;
+        let config = cluster.directory.path().join("namesrv.conf");
+        fs::write(&config, format!("listenPort={}\n", cluster.namesrv_port))?;
+        let Some(command) = cluster.java_server("namesrv.NamesrvStartup", &config)? else {
+            return Ok(None);
+        };
+        cluster.start("namesrv", Maker::Java, command)?;
+        let address = cluster.namesrv();
+        wait_for("the Java name server", REGISTERED_TIMEOUT, || {
+            Ok(wire::call(&address, GET_BROKER_CLUSTER_INFO, &[], b"").ok())
+        })?;
+        Ok(Some(cluster))
+    }
+
+    /// The Java name server and one Java broker, broker-a; None where there is no Java.
+    pub fn java() -> anyhow::Result<Option<Self>> {
+        let Some(mut cluster) = Self::with_java_namesrv()? else {
+            return Ok(None);
+        };
+        cluster.add_java_broker("broker-a")?;
+        Ok(Some(cluster))
+    }
+
+    /// Starts our broker on a new port and waits until it is registered.
+    pub fn add_our_broker(&mut self, name: &str) -> anyhow::Result<()> {
+        let port = free_port()?;
+        self.broker_ports.push(port);
+        let command = self.our_broker_command(name, port);
+        self.start(name, Maker::ThrustMq, command)?;
+        self.wait_for_ready(name)?;
+        self.wait_until_registered(name)
+    }
+
+    /// Starts our broker again, which [`Cluster::terminate`] stopped.
+    pub fn restart_our_broker(&mut self, index: usize, name: &str) -> anyhow::Result<()> {
+        let command = self.our_broker_command(name, self.broker_ports[index]);
+        self.start(name, Maker::ThrustMq, command)?;
+        self.wait_until_registered(name)
+    }
+
+    fn our_broker_command(&self, name: &str, port: u16) -> Command {
+        let mut command = Command::new(toolchain::thrustmq());
+        command
+            .args(["broker", "-n", &self.namesrv()])
+            .arg("--data")
+            .arg(self.directory.path().join(name))
+            .args(["--set", &format!("brokerName={name}")])
+            .args(["--set", &format!("listenPort={port}")])
+            .args(["--set", "brokerIP1=127.0.0.1"]);
+        command
+    }
+
+    /// Starts the Java broker on a new port and waits until it is registered. Java must be there.
+    pub fn add_java_broker(&mut self, name: &str) -> anyhow::Result<()> {
+        let port = free_port()?;
+        self.broker_ports.push(port);
+        let store = self.directory.path().join(name);
+        let config = self.directory.path().join(format!("{name}.conf"));
+        let properties = [
+            "brokerClusterName=DefaultCluster".to_owned(),
+            format!("brokerName={name}"),
+            "brokerId=0".to_owned(),
+            format!("listenPort={port}"),
+            "brokerIP1=127.0.0.1".to_owned(),
+            format!("namesrvAddr={}", self.namesrv()),
+            format!("storePathRootDir={}", store.display()),
+            format!("storePathCommitLog={}", store.join("commitlog").display()),
+            "mappedFileSizeCommitLog=67108864".to_owned(),
+            "mappedFileSizeConsumeQueue=600000".to_owned(),
+            "maxHashSlotNum=50000".to_owned(),
+            "maxIndexNum=200000".to_owned(),
+            "diskMaxUsedSpaceRatio=95".to_owned(),
+            "enablePropertyFilter=true".to_owned(),
+        ];
+        fs::write(&config, properties.join("\n"))?;
+        let command = self
+            .java_server("broker.BrokerStartup", &config)?
+            .context("a Java broker needs Java")?;
+        self.start(name, Maker::Java, command)?;
+        self.wait_until_registered(name)
+    }
+
+    fn java_server(&self, class: &str, config: &Path) -> anyhow::Result<Option<Command>> {
+        let home = self.directory.path().join("home");
+        fs::create_dir_all(home.join("conf"))?;
+        let Some(mut command) = toolchain::java(512) else {
+            return Ok(None);
+        };
+        command
+            .env("ROCKETMQ_HOME", &home)
+            .arg(format!("-Duser.home={}", home.display()))
+            .arg(format!("org.apache.rocketmq.{class}"))
+            .arg("-c")
+            .arg(config);
+        Ok(Some(command))
+    }
+
+    fn start(&mut self, name: &str, maker: Maker, command: Command) -> anyhow::Result<()> {
+        let server = Server::start(command, self.directory.path(), name)?;
+        self.members.push(Member {
+            name: name.to_owned(),
+            maker,
+            server,
+        });
+        Ok(())
+    }
+
+    fn wait_for_ready(&mut self, name: &str) -> anyhow::Result<()> {
+        self.member(name)?.server.wait_for_log("ready")
+    }
+
+    /// Brokers say that they are up before they are registered: the name server knows.
+    fn wait_until_registered(&mut self, name: &str) -> anyhow::Result<()> {
+        let namesrv = self.namesrv();
+        wait_for(
+            &format!("{name} to be registered"),
+            REGISTERED_TIMEOUT,
+            || {
+                let answer = wire::call(&namesrv, GET_BROKER_CLUSTER_INFO, &[], b"")?;
+                let body = String::from_utf8_lossy(&answer.body).into_owned();
+                Ok(body.contains(&format!("{name:?}")).then_some(()))
+            },
+        )
+    }
+
+    fn member(&mut self, name: &str) -> anyhow::Result<&mut Member> {
+        self.members
+            .iter_mut()
+            .find(|member| member.name == name)
+            .with_context(|| format!("no server {name}"))
+    }
+
+    /// The server process of this name.
+    pub fn server(&mut self, name: &str) -> anyhow::Result<&mut Server> {
+        Ok(&mut self.member(name)?.server)
+    }
+
+    /// Stops one server in order, as [`Cluster::stop`] does for all.
+    pub fn terminate(&mut self, name: &str, allowed: &[&str]) -> anyhow::Result<()> {
+        let index = self
+            .members
+            .iter()
+            .position(|member| member.name == name)
+            .with_context(|| format!("no server {name}"))?;
+        finish(self.members.remove(index), allowed)
+    }
+
+    /// `host:port` of the name server.
+    pub fn namesrv(&self) -> String {
+        format!("127.0.0.1:{}", self.namesrv_port)
+    }
+
+    /// `host:port` of the broker that was added as number `index`.
+    pub fn broker(&self, index: usize) -> String {
+        format!("127.0.0.1:{}", self.broker_ports[index])
+    }
+
+    /// A directory that lives as long as the cluster.
+    pub fn directory(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+
+    /// Stops every server; ours must end with exit code 0 and a log without unlisted warnings.
+    pub fn stop(mut self, allowed: &[&str]) -> anyhow::Result<()> {
+        while let Some(member) = self.members.pop() {
+            finish(member, allowed)?;
+        }
+        Ok(())
+    }
+}
+
+fn finish(member: Member, allowed: &[&str]) -> anyhow::Result<()> {
+    let Member {
+        maker, mut server, ..
+    } = member;
+    match maker {
+        Maker::ThrustMq => server.finish(allowed),
+        Maker::Java => server.terminate().map(|_| ()),
+    }
+}

@@ -1,0 +1,130 @@
+//! Finds and prepares what the tests run: our binary, the Java programs with Apache's jars, the Go program.
+//!
+//! Each is prepared once a process. A missing foreign toolchain is a printed reason to skip, unless
+//! THRUSTMQ_PEERS=required.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::Context;
+
+/// The directory of the foreign programs.
+fn peers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
+}
+
+/// The `thrustmq` binary of the profile under test, built by cargo.
+pub fn thrustmq() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| build_thrustmq().expect("the tests need our binary"))
+}
+
+fn build_thrustmq() -> anyhow::Result<PathBuf> {
+    let test = env::current_exe()?;
+    let profile = test
+        .parent()
+        .and_then(Path::parent)
+        .context("the test stands in target/<profile>/deps")?;
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "-p", "thrustmq-cli"]);
+    if profile.ends_with("release") {
+        build.arg("--release");
+    }
+    build.current_dir(env!("CARGO_MANIFEST_DIR"));
+    run(build)?;
+    Ok(profile.join("thrustmq"))
+}
+
+/// A command that runs a Java class with Apache's jars; None where there is no Java.
+pub fn java(heap_mb: u32) -> Option<Command> {
+    static CLASS_PATH: OnceLock<Result<String, String>> = OnceLock::new();
+    let prepared = CLASS_PATH.get_or_init(|| prepare_java().map_err(|e| format!("{e:#}")));
+    let class_path = available("Java", prepared)?;
+    let mut command = Command::new("java");
+    command
+        .args(OPENED_FOR_STORE)
+        .arg(format!("-Xmx{heap_mb}m"))
+        .args(["-XX:+UseSerialGC", "-XX:MaxDirectMemorySize=1g", "-cp"])
+        .arg(class_path);
+    Some(command)
+}
+
+/// What the Java broker's store needs to see of the JDK 17.
+const OPENED_FOR_STORE: [&str; 4] = [
+    "--add-opens=java.base/java.nio=ALL-UNNAMED",
+    "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+    "--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED",
+    "--add-exports=java.base/sun.nio.ch=ALL-UNNAMED",
+];
+
+fn prepare_java() -> anyhow::Result<String> {
+    let directory = peers().join("java");
+    let libraries = directory.join("target/lib");
+    if !libraries.is_dir() {
+        let mut maven = Command::new("mvn");
+        maven
+            .args(["-q", "-B", "dependency:copy-dependencies"])
+            .args(["-DoutputDirectory=target/lib", "-DincludeScope=runtime"])
+            .current_dir(&directory);
+        run(maven)?;
+    }
+    let classes = directory.join("target/classes");
+    fs::create_dir_all(&classes)?;
+    let jars = format!("{}/*", libraries.display());
+    let mut compiler = Command::new("javac");
+    compiler
+        .args(["-nowarn", "--release", "17", "-cp", &jars, "-d"])
+        .arg(&classes);
+    for source in fs::read_dir(directory.join("src"))? {
+        compiler.arg(source?.path());
+    }
+    run(compiler)?;
+    Ok(format!("{}:{jars}", classes.display()))
+}
+
+/// The Go program; None where there is no Go.
+pub fn go() -> Option<Command> {
+    static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let prepared = PROGRAM.get_or_init(|| prepare_go().map_err(|e| format!("{e:#}")));
+    available("Go", prepared).map(Command::new)
+}
+
+fn prepare_go() -> anyhow::Result<PathBuf> {
+    let directory = peers().join("go");
+    let program = directory.join("target/peer");
+    let mut build = Command::new("go");
+    build
+        .args(["build", "-o", "target/peer", "."])
+        .current_dir(&directory);
+    run(build)?;
+    Ok(program)
+}
+
+fn available<'a, T>(toolchain: &str, prepared: &'a Result<T, String>) -> Option<&'a T> {
+    match prepared {
+        Ok(prepared) => Some(prepared),
+        Err(reason) => {
+            let required = env::var("THRUSTMQ_PEERS").is_ok_and(|value| value == "required");
+            assert!(!required, "{toolchain} is required: {reason}");
+            eprintln!("skipped, {toolchain} is not usable here: {reason}");
+            None
+        }
+    }
+}
+
+fn run(mut command: Command) -> anyhow::Result<()> {
+    let output = command
+        .output()
+        .with_context(|| format!("start {command:?}"))?;
+    anyhow::ensure!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}

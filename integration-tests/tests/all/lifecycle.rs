@@ -1,0 +1,125 @@
+//! Starting, stopping and starting again; what goes wrong is said in one line.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::Command;
+
+use thrustmq_integration_tests::cluster::Cluster;
+use thrustmq_integration_tests::ports::free_port;
+use thrustmq_integration_tests::toolchain;
+use thrustmq_integration_tests::wire;
+
+const GET_MAX_OFFSET: i32 = 30;
+const SEND_MESSAGE_V2: i32 = 310;
+
+/// A start that must fail: exit code 1 and one line that contains `text`.
+fn fails_with(mut command: Command, text: &str) -> anyhow::Result<()> {
+    let output = command.output()?;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    anyhow::ensure!(
+        output.status.code() == Some(1),
+        "{}: {stderr}",
+        output.status
+    );
+    anyhow::ensure!(
+        stderr.lines().count() == 1 && stderr.contains(text),
+        "not one line with {text:?}: {stderr}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_second_process_on_the_same_data_is_refused() -> anyhow::Result<()> {
+    let cluster = Cluster::standalone(&[])?;
+    let (namesrv, broker) = (free_port()?.to_string(), free_port()?.to_string());
+    let data = cluster.directory().join("data");
+    let mut second = Command::new(toolchain::thrustmq());
+    second
+        .args(["standalone", "--bind", "127.0.0.1"])
+        .args(["--namesrv-port", &namesrv, "--broker-port", &broker])
+        .arg("--data")
+        .arg(&data);
+    fails_with(second, &data.display().to_string())?;
+    let answer = wire::call(&cluster.broker(0), 28, &[], b"")?;
+    assert_eq!(answer.code, 0, "the first process serves on");
+    cluster.stop(&[])
+}
+
+#[test]
+fn a_taken_port_is_one_clear_line() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let port = taken.local_addr()?.port().to_string();
+    let free = free_port()?.to_string();
+    for ports in [
+        ["--namesrv-port", &port, "--broker-port", &free],
+        ["--namesrv-port", &free, "--broker-port", &port],
+    ] {
+        let mut command = Command::new(toolchain::thrustmq());
+        command
+            .args(["standalone", "--bind", "127.0.0.1"])
+            .args(ports)
+            .arg("--data")
+            .arg(directory.path().join("data"));
+        fails_with(command, &port)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_unusable_data_directory_is_one_clear_line() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("file");
+    fs::write(&file, "in the way")?;
+    let ports = [free_port()?.to_string(), free_port()?.to_string()];
+    let mut command = Command::new(toolchain::thrustmq());
+    command
+        .args(["standalone", "--bind", "127.0.0.1"])
+        .args(["--namesrv-port", &ports[0], "--broker-port", &ports[1]])
+        .arg("--data")
+        .arg(&file);
+    fails_with(command, &file.display().to_string())
+}
+
+#[test]
+fn messages_and_offsets_survive_a_clean_restart() -> anyhow::Result<()> {
+    let mut cluster = Cluster::with_our_namesrv()?;
+    cluster.add_our_broker("broker-a")?;
+    for _ in 0..3 {
+        send_one(&cluster, "RestartTopic")?;
+    }
+    assert_eq!(max_offset(&cluster, "RestartTopic")?, "3");
+    cluster.terminate("broker-a", &[])?;
+    cluster.restart_our_broker(0, "broker-a")?;
+    assert_eq!(max_offset(&cluster, "RestartTopic")?, "3");
+    send_one(&cluster, "RestartTopic")?;
+    assert_eq!(max_offset(&cluster, "RestartTopic")?, "4");
+    cluster.stop(&[])
+}
+
+fn send_one(cluster: &Cluster, topic: &str) -> anyhow::Result<()> {
+    let fields = [
+        ("a", "group"),
+        ("b", topic),
+        ("c", "TBW102"),
+        ("d", "4"),
+        ("e", "0"),
+        ("f", "0"),
+        ("g", "1700000000000"),
+        ("h", "0"),
+    ];
+    let answer = wire::call(&cluster.broker(0), SEND_MESSAGE_V2, &fields, b"body")?;
+    anyhow::ensure!(answer.code == 0, "{answer:?}");
+    Ok(())
+}
+
+/// As the consume queue knows it: the dispatch runs behind the append, so this waits for it.
+fn max_offset(cluster: &Cluster, topic: &str) -> anyhow::Result<String> {
+    let fields = [("topic", topic), ("queueId", "0")];
+    let answer = wire::call(&cluster.broker(0), GET_MAX_OFFSET, &fields, b"")?;
+    anyhow::ensure!(answer.code == 0, "{answer:?}");
+    Ok(answer.fields["offset"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned())
+}

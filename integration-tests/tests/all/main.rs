@@ -1,0 +1,8 @@
+//! Whole clusters with unmodified foreign clients. One binary, so that peers and servers are prepared once.
+
+mod bad_input;
+mod clients;
+mod lifecycle;
+mod load;
+mod mixed;
+mod mqadmin;
