@@ -1,0 +1,112 @@
+//! Calls to the name servers, and the signal that they should hear of a change.
+//!
+//! What is registered, and when, is `registration.rs`'s.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use thrustmq_proto_compat::body::{DataVersion, KVTable};
+use thrustmq_proto_compat::command::Body;
+use thrustmq_proto_compat::fastjson;
+use thrustmq_proto_compat::header::{
+    QueryDataVersionRequestHeader, RegisterBrokerRequestHeader, UnRegisterBrokerRequestHeader,
+};
+use thrustmq_proto_compat::request_code::{QueryDataVersion, RegisterBroker, UnregisterBroker};
+use thrustmq_remoting::{CallError, Client};
+use tokio::sync::watch;
+
+/// Stands between addresses in `namesrvAddr`.
+const SEPARATOR: char = ';';
+/// Time for anything but a registration.
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The name servers of this broker; none for a broker that stands alone.
+#[derive(Debug)]
+pub(crate) struct NamesrvLink {
+    addresses: Vec<String>,
+    client: Client,
+    changes: watch::Sender<u64>,
+}
+
+impl NamesrvLink {
+    /// `addresses` as `namesrvAddr` has them.
+    pub(crate) fn new(addresses: Option<&str>, client: Client) -> Self {
+        let addresses = addresses.unwrap_or("").split(SEPARATOR).map(str::trim);
+        Self {
+            addresses: addresses.filter(|a| !a.is_empty()).map(str::to_owned).collect(),
+            client,
+            changes: watch::Sender::new(0),
+        }
+    }
+
+    /// Addresses of the name servers.
+    pub(crate) fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// A topic or the broker's permission has changed: registers at once with every name server.
+    /// Changes that come while a registration is under way are registered together after it.
+    pub(crate) fn register_soon(&self) {
+        self.changes.send_modify(|change| *change = change.wrapping_add(1));
+    }
+
+    /// Hears of changes from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Registers with one name server; the ordered topics that it knows.
+    pub(crate) async fn register(
+        &self,
+        address: &str,
+        header: &RegisterBrokerRequestHeader,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Vec<String>, CallError> {
+        let called = self.client.call_as::<RegisterBroker>(address, header, body, timeout);
+        let reply = called.await?;
+        Ok(ordered_topics(address, &reply.body))
+    }
+
+    /// Whether a name server has another version of this broker's topics. Also keeps the broker
+    /// alive there.
+    pub(crate) async fn has_other_version(
+        &self,
+        address: &str,
+        header: &QueryDataVersionRequestHeader,
+        version: &DataVersion,
+    ) -> Result<bool, CallError> {
+        let body = fastjson::to_vec(version).unwrap_or_default();
+        let called = self.client.call_as::<QueryDataVersion>(address, header, body, CALL_TIMEOUT);
+        Ok(called.await?.header.changed)
+    }
+
+    /// Tells one name server that the broker leaves.
+    pub(crate) async fn unregister(
+        &self,
+        address: &str,
+        header: &UnRegisterBrokerRequestHeader,
+    ) -> Result<(), CallError> {
+        let called =
+            self.client.call_as::<UnregisterBroker>(address, header, Bytes::new(), CALL_TIMEOUT);
+        called.await.map(|_| ())
+    }
+
+    /// Closes the connections.
+    pub(crate) async fn close(&self) {
+        self.client.shutdown().await;
+    }
+}
+
+fn ordered_topics(address: &str, body: &Body) -> Vec<String> {
+    if body.is_empty() {
+        return Vec::new();
+    }
+    match fastjson::from_slice::<KVTable>(&body.to_bytes()) {
+        Ok(table) => table.table.into_keys().collect(),
+        Err(error) => {
+            tracing::warn!(address, %error, "name server's ordered topics are unreadable");
+            Vec::new()
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Work that is done again and again: two threads, each with a list of jobs and their periods.
+//!
+//! `broker-sweep` does what needs no disk, so that no slow disk delays it; `broker-persist` writes
+//! the files that are not written by whoever changes them.
+
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use crate::broker::Broker;
+use crate::processor::{heartbeat, pull};
+
+/// One thing to do every `period_ms`.
+struct Job {
+    period_ms: i64,
+    run: fn(&Arc<Broker>),
+}
+
+/// The running threads.
+pub(crate) struct Periodic {
+    /// Dropped to end them.
+    stop: Sender<()>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Periodic {
+    /// Starts the threads.
+    pub(crate) fn start(broker: &Arc<Broker>) -> std::io::Result<Self> {
+        let config = broker.config.current();
+        let sweeps = vec![
+            job(1_000, |broker| broker.stats.sample()),
+            job(1_000, sweep_overdue_pulls),
+            job(5_000, sweep_missed_pulls),
+            job(10_000, |broker| heartbeat::remove_expired(broker)),
+            job(10_000, |broker| broker.locks.remove_expired()),
+            job(1_000, |broker| broker.pools.apply_wait_limits(&broker.config.current())),
+        ];
+        let persists = vec![
+            job(config.consumer_offset_flush_ms, |broker| broker.offsets.flush()),
+            job(config.delay_offset_flush_ms, |broker| broker.delay.persist()),
+        ];
+        let (stop, stopped) = bounded(0);
+        let threads = [("broker-sweep", sweeps), ("broker-persist", persists)]
+            .into_iter()
+            .map(|(name, jobs)| {
+                let (broker, stopped) = (Arc::clone(broker), stopped.clone());
+                Builder::new().name(name.to_owned()).spawn(move || run(&broker, &jobs, &stopped))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { stop, threads })
+    }
+
+    /// Ends the threads; blocks until the jobs under way are done.
+    pub(crate) fn stop(self) {
+        drop(self.stop);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of periodic work panicked");
+            }
+        }
+    }
+}
+
+fn job(period_ms: i64, run: fn(&Arc<Broker>)) -> Job {
+    Job { period_ms, run }
+}
+
+fn run(broker: &Arc<Broker>, jobs: &[Job], stopped: &Receiver<()>) {
+    let begun_ms = broker.clock.now_ms();
+    let mut due_ms: Vec<i64> = jobs.iter().map(|job| begun_ms + job.period_ms).collect();
+    loop {
+        let now_ms = broker.clock.now_ms();
+        for (job, due_ms) in jobs.iter().zip(&mut due_ms) {
+            // A clock that was set back must not silence a job for hours.
+            if now_ms >= *due_ms || *due_ms > now_ms + job.period_ms {
+                (job.run)(broker);
+                *due_ms = now_ms + job.period_ms;
+            }
+        }
+        let next_ms = due_ms.iter().min().copied().unwrap_or(i64::MAX);
+        let wait_ms = next_ms.saturating_sub(broker.clock.now_ms()).clamp(1, 1_000);
+        let wait = Duration::from_millis(wait_ms.unsigned_abs());
+        match stopped.recv_timeout(wait) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+fn sweep_overdue_pulls(broker: &Arc<Broker>) {
+    pull::wake(broker, broker.hold.take_overdue(broker.clock.now_ms()));
+}
+
+/// Wakes pulls that messages wait for which did not wake them, such as those whose tags the pull
+/// does not want: so the consumer's offset moves on.
+fn sweep_missed_pulls(broker: &Arc<Broker>) {
+    for (topic, queue_id) in broker.hold.queues() {
+        let end = broker.store.queue_range(&topic, queue_id).max;
+        pull::wake(broker, broker.hold.take_behind(&topic, queue_id, end));
+    }
+}

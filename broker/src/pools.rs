@@ -1,0 +1,100 @@
+//! The broker's threads: one pool a family of requests (01-request-codes §1.1).
+//!
+//! Nothing here decides who runs where: `routes.rs` does. Limits of waiting follow the live
+//! configuration (`apply_wait_limits`).
+
+use std::sync::Arc;
+
+use thrustmq_remoting::{Pool, PoolOptions};
+
+use crate::config::BrokerConfig;
+
+/// All pools.
+#[derive(Debug)]
+pub(crate) struct Pools {
+    /// Sends and send-backs: one thread by default, as the log has one writer.
+    pub(crate) send: Arc<Pool>,
+    /// Pulls, first runs and woken ones.
+    pub(crate) pull: Arc<Pool>,
+    /// Pulls of lite pull consumers.
+    pub(crate) lite_pull: Arc<Pool>,
+    /// Queries by key and id.
+    pub(crate) query: Arc<Pool>,
+    /// Heartbeats.
+    pub(crate) heartbeat: Arc<Pool>,
+    /// Clients that leave, and checks of their configuration.
+    pub(crate) client_manage: Arc<Pool>,
+    /// Offsets and group members.
+    pub(crate) consumer_manage: Arc<Pool>,
+    /// Everything else.
+    pub(crate) admin: Arc<Pool>,
+}
+
+impl Pools {
+    /// Starts all threads.
+    pub(crate) fn new(config: &BrokerConfig) -> Self {
+        let pools = Self {
+            send: pool("send", config.send_threads, config.send_queue_max),
+            pull: pool("pull", config.pull_threads, config.pull_queue_max),
+            lite_pull: pool("lite-pull", config.lite_pull_threads, config.lite_pull_queue_max),
+            query: pool("query", config.query_threads, config.query_queue_max),
+            heartbeat: pool("heartbeat", config.heartbeat_threads, config.heartbeat_queue_max),
+            client_manage: pool(
+                "client",
+                config.client_manage_threads,
+                config.client_manage_queue_max,
+            ),
+            consumer_manage: pool(
+                "consumer",
+                config.consumer_manage_threads,
+                config.consumer_manage_queue_max,
+            ),
+            admin: pool("admin", config.admin_threads, config.admin_queue_max),
+        };
+        pools.apply_wait_limits(config);
+        pools
+    }
+
+    /// Sets how long requests may wait for a thread. Offsets and clients that leave always wait, as
+    /// in Java: refusing them would only make them come again.
+    pub(crate) fn apply_wait_limits(&self, config: &BrokerConfig) {
+        let limits = [
+            (&self.send, config.send_queue_wait_ms_max),
+            (&self.pull, config.pull_queue_wait_ms_max),
+            (&self.lite_pull, config.lite_pull_queue_wait_ms_max),
+            (&self.heartbeat, config.heartbeat_queue_wait_ms_max),
+            (&self.admin, config.admin_queue_wait_ms_max),
+        ];
+        for (pool, wait_ms_max) in limits {
+            let limit = u64::try_from(wait_ms_max).ok();
+            pool.set_wait_ms_max(limit.filter(|_| config.fast_failure));
+        }
+    }
+
+    /// All pools, for figures and for shutdown.
+    pub(crate) fn all(&self) -> [&Arc<Pool>; 8] {
+        [
+            &self.send,
+            &self.pull,
+            &self.lite_pull,
+            &self.query,
+            &self.heartbeat,
+            &self.client_manage,
+            &self.consumer_manage,
+            &self.admin,
+        ]
+    }
+
+    /// Handles what is queued and ends all threads; blocks until they have ended.
+    pub(crate) fn shutdown(&self) {
+        self.all().into_iter().for_each(|pool| pool.shutdown());
+    }
+}
+
+fn pool(name: &'static str, threads: usize, queue_capacity: usize) -> Arc<Pool> {
+    Pool::new(PoolOptions {
+        name,
+        threads,
+        queue_capacity,
+    })
+}

@@ -1,0 +1,108 @@
+//! A batch send: several messages of one topic and queue, stored one behind the other.
+
+use thrustmq_proto_compat::header::SendMessageResponseHeader;
+use thrustmq_proto_compat::message::batch::{self, BatchItem};
+use thrustmq_proto_compat::message::id::OffsetId;
+use thrustmq_proto_compat::message::names;
+use thrustmq_proto_compat::message::properties;
+use thrustmq_proto_compat::message::sys_flag;
+use thrustmq_remoting::Refusal;
+use thrustmq_store::AppendedBatch;
+
+use super::send::{Sending, Stored, append_refusal, illegal};
+use super::send_properties::{Found, to_store};
+use crate::refusal;
+
+/// Longest topic of a batch.
+const TOPIC_BYTES_MAX: usize = 127;
+/// Most messages of a batch.
+const MESSAGES_MAX: usize = 100_000;
+
+pub(super) fn store(sending: &Sending<'_>) -> Result<Stored, Refusal> {
+    let header = &sending.incoming.header;
+    if header.topic.len() > TOPIC_BYTES_MAX {
+        return Err(refusal::batch_topic_too_long(&header.topic));
+    }
+    if names::is_retry_topic(&header.topic) {
+        return Err(refusal::batch_to_retry_topic(&header.topic));
+    }
+    let common = header.properties.as_deref().unwrap_or("");
+    let found = Found::scan(common);
+    let is_transaction = sys_flag::transaction_type(header.sys_flag) != 0;
+    if found.delay_level > 0 || is_transaction {
+        return Err(illegal(sending.config));
+    }
+    let body = sending.incoming.command.body.to_bytes();
+    let items = batch::decode(&body, MESSAGES_MAX).collect::<Result<Vec<_>, _>>();
+    let items = items.map_err(|_| illegal(sending.config))?;
+    if items.is_empty() {
+        return Err(illegal(sending.config));
+    }
+    let common = to_store(common, &found, &sending.additions(), 0);
+    let appended = append(sending, &items, &common)?;
+    Ok(Stored {
+        header: answer_header(sending, &appended, found.unique_key),
+        end_offset: appended.end_offset,
+        no_wait: found.no_wait,
+    })
+}
+
+/// Each message is stored with its own properties followed by those of the batch.
+fn append(sending: &Sending<'_>, items: &[BatchItem<'_>], common: &str) -> Result<AppendedBatch, Refusal> {
+    let texts: Vec<String> = items.iter().map(|item| joined(item.properties, common)).collect();
+    let items: Vec<BatchItem<'_>> = items
+        .iter()
+        .zip(&texts)
+        .map(|(item, text)| BatchItem {
+            properties: text,
+            ..*item
+        })
+        .collect();
+    let broker = sending.broker;
+    let message = sending.new_message();
+    let appended = broker.store.append_batch(&message, &items).map_err(|error| {
+        broker.stats.record_put_failure();
+        append_refusal(sending.config, &error)
+    })?;
+    let messages = u64::try_from(items.len()).unwrap_or(u64::MAX);
+    let bytes = u64::try_from(appended.record_bytes).unwrap_or(0);
+    broker.stats.record_put(message.topic, message.queue_id, messages, bytes);
+    broker.stats.record_put_time(broker.clock.now_ms() - sending.begun_ms);
+    Ok(appended)
+}
+
+fn joined(own: &str, common: &str) -> String {
+    let mut text = String::with_capacity(own.len() + common.len() + 1);
+    text.push_str(own);
+    if !own.is_empty() && !own.ends_with(properties::ENTRY_SEPARATOR) {
+        text.push(properties::ENTRY_SEPARATOR);
+    }
+    text.push_str(common);
+    text
+}
+
+fn answer_header(
+    sending: &Sending<'_>,
+    appended: &AppendedBatch,
+    unique_key: Option<&str>,
+) -> SendMessageResponseHeader {
+    let mut ids = String::with_capacity(appended.physical_offsets.len() * 33);
+    for (index, physical_offset) in appended.physical_offsets.iter().enumerate() {
+        if index > 0 {
+            ids.push(',');
+        }
+        let id = OffsetId {
+            store_host: sending.broker.advertised,
+            physical_offset: *physical_offset,
+        };
+        id.encode_into(&mut ids);
+    }
+    SendMessageResponseHeader {
+        msg_id: ids,
+        queue_id: sending.queue_id(),
+        queue_offset: appended.queue_offset,
+        transaction_id: unique_key.map(str::to_owned),
+        batch_uniq_id: None,
+        recall_handle: None,
+    }
+}

@@ -1,0 +1,404 @@
+//! From options to a broker that serves, in the order in which things need each other: store and
+//! tables, pools, servers, threads, and the name servers last, when requests can be answered.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use thrustmq_proto_compat::clock::Clock;
+use thrustmq_proto_compat::message::id::UniqueKeys;
+use thrustmq_proto_compat::request_code::{LitePullMessage, PullMessage};
+use thrustmq_remoting::{Client, ClientOptions, Routes, Server, ServerOptions};
+use thrustmq_store::{ArrivalListener, FlushMode, OpenError, ReadLimit, Store, StoreOptions};
+
+use crate::arrivals::Arrivals;
+use crate::broker::Broker;
+use crate::connections::Connections;
+use crate::config::{BrokerConfig, FlushDiskType, LiveConfig};
+use crate::delay::{DelayLevels, Delivery, LevelError, Levels};
+use crate::group::GroupTable;
+use crate::hold::HoldTable;
+use crate::lock::QueueLocks;
+use crate::member::{ConsumerTable, ProducerTable};
+use crate::metadata_file::LoadError;
+use crate::namesrv_link::NamesrvLink;
+use crate::offset::OffsetTable;
+use crate::options::BrokerOptions;
+use crate::periodic::Periodic;
+use crate::pools::Pools;
+use crate::registration;
+use crate::routes::routes;
+use crate::shutdown;
+use crate::stats::BrokerStats;
+use crate::topic::TopicTable;
+
+/// The fast port lies this far below the main port.
+const FAST_PORT_BELOW: u16 = 2;
+/// Attempts to find two free ports that lie so, where any will do.
+const FREE_PORT_ATTEMPTS: usize = 20;
+/// Largest body that the store takes; the configured limit, which may change, is below.
+const STORE_BODY_BYTES_MAX: u32 = 16_000_000;
+
+/// Why a broker does not start, in one line for its operator.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A directory cannot be made or written.
+    #[error("data directory {path} is unusable: {cause}")]
+    Directory {
+        /// The directory.
+        path: String,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// Another process has the data directory open.
+    #[error("data directory {path} is in use by another process")]
+    InUse {
+        /// The directory.
+        path: String,
+    },
+    /// The store's files cannot be opened.
+    #[error("store is unusable: {0}")]
+    Store(String),
+    /// A file of `config/` cannot be read.
+    #[error(transparent)]
+    Metadata(#[from] LoadError),
+    /// `messageDelayLevel` cannot be read.
+    #[error("{0}")]
+    DelayLevels(String),
+    /// The port cannot be listened on.
+    #[error("can not listen on {address}: {cause}")]
+    Listen {
+        /// Address and port.
+        address: String,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The address for clients stands for nothing.
+    #[error("brokerIP1 {address} is no address: {cause}")]
+    Address {
+        /// As configured.
+        address: String,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The system has no more threads.
+    #[error("can not start a thread: {0}")]
+    Thread(io::Error),
+}
+
+impl From<LevelError> for StartError {
+    fn from(error: LevelError) -> Self {
+        Self::DelayLevels(error.to_string())
+    }
+}
+
+/// Where a broker can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerAddresses {
+    /// Main port.
+    pub listen: SocketAddr,
+    /// The port two below, which serves all but pulls.
+    pub fast: SocketAddr,
+    /// What clients are told.
+    pub advertised: String,
+}
+
+/// A running broker.
+pub struct BrokerServer {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) main: Server,
+    pub(crate) fast: Server,
+    pub(crate) periodic: Periodic,
+    pub(crate) delivery: JoinHandle<()>,
+    pub(crate) registrations: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl BrokerServer {
+    /// Opens the data directory, listens, and registers with the name servers. Returns when each of
+    /// those has answered or failed once; the broker goes on trying.
+    ///
+    /// # Errors
+    /// One line that says what is wrong; nothing is left running then.
+    pub async fn start(options: BrokerOptions, clock: Clock) -> Result<Self, StartError> {
+        let arrivals = Arc::new(Arrivals::default());
+        let store = open_store(&options.config, &clock, &arrivals).await?;
+        let started = Self::start_on(options, clock, Arc::clone(&store), &arrivals).await;
+        if started.is_err() {
+            store.shutdown();
+        }
+        started
+    }
+
+    async fn start_on(
+        options: BrokerOptions,
+        clock: Clock,
+        store: Arc<Store>,
+        arrivals: &Arrivals,
+    ) -> Result<Self, StartError> {
+        let listening = reserve_ports(&options.config)?;
+        let address = format!("{}:{}", options.config.broker_ip1, listening.main.port());
+        let advertised = resolve(&address).await?;
+        let parts = Parts {
+            options,
+            clock,
+            store,
+            address,
+            advertised,
+        };
+        let broker = Arc::new(parts.into_broker()?);
+        arrivals.attach(&broker);
+        let routes = routes(&broker);
+        let main = bind(&broker, listening.main, Arc::clone(&routes)).await;
+        let fast_routes = routes.without::<PullMessage>().without::<LitePullMessage>();
+        let fast = bind(&broker, listening.fast, fast_routes).await;
+        let (main, fast) = match (main, fast) {
+            (Ok(main), Ok(fast)) => (main, fast),
+            (Err(error), _) | (_, Err(error)) => {
+                broker.pools.shutdown();
+                return Err(error);
+            }
+        };
+        let periodic = Periodic::start(&broker).map_err(StartError::Thread)?;
+        let delivery = start_delivery(&broker).map_err(StartError::Thread)?;
+        let registrations = registration::start(&broker).await;
+        Ok(Self {
+            broker,
+            main,
+            fast,
+            periodic,
+            delivery,
+            registrations,
+        })
+    }
+
+    /// Where it can be reached.
+    pub fn addresses(&self) -> BrokerAddresses {
+        BrokerAddresses {
+            listen: self.main.local_addr(),
+            fast: self.fast.local_addr(),
+            advertised: self.broker.address.clone(),
+        }
+    }
+
+    /// Leaves the name servers, finishes what is in flight, writes everything down and ends.
+    pub async fn shutdown(self) {
+        shutdown::shutdown(self).await;
+    }
+}
+
+impl std::fmt::Debug for BrokerServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BrokerServer")
+            .field("addresses", &self.addresses())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a broker is made of.
+struct Parts {
+    options: BrokerOptions,
+    clock: Clock,
+    store: Arc<Store>,
+    address: String,
+    advertised: SocketAddr,
+}
+
+impl Parts {
+    fn into_broker(self) -> Result<Broker, StartError> {
+        let Self {
+            options,
+            clock,
+            store,
+            address,
+            advertised,
+        } = self;
+        let settings = Arc::new(options.config.clone());
+        let root = Path::new(&settings.store_root_dir);
+        let config = LiveConfig::new(options.config, options.config_file, clock.clone());
+        let levels = Levels::parse(&settings.message_delay_level)?;
+        let client = Client::new(ClientOptions::default(), None, None, clock.clone());
+        let cluster = &settings.broker_cluster_name;
+        Ok(Broker {
+            address,
+            advertised,
+            started_ms: clock.now_ms(),
+            topics: TopicTable::open(root, config.clone(), clock.clone())?,
+            groups: GroupTable::open(root, config.clone(), clock.clone())?,
+            offsets: OffsetTable::open(root, settings.consumer_offset_version_step, clock.clone())?,
+            producers: ProducerTable::new(clock.clone()),
+            consumers: ConsumerTable::new(clock.clone()),
+            locks: QueueLocks::new(clock.clone()),
+            delay: DelayLevels::open(levels, root, clock.clone())?,
+            hold: HoldTable::default(),
+            namesrv: NamesrvLink::new(settings.namesrv_addr.as_deref(), client),
+            stats: BrokerStats::new(cluster, settings.detail_stat, clock.clone()),
+            unique_keys: UniqueKeys::new(advertised.ip(), std::process::id(), 0, clock.clone()),
+            pools: Pools::new(&settings),
+            runtime: tokio::runtime::Handle::current(),
+            config,
+            clock,
+            store,
+        })
+    }
+}
+
+async fn open_store(
+    config: &BrokerConfig,
+    clock: &Clock,
+    arrivals: &Arc<Arrivals>,
+) -> Result<Arc<Store>, StartError> {
+    let path = config.store_root_dir.clone();
+    std::fs::create_dir_all(&path).map_err(|cause| StartError::Directory {
+        path: path.clone(),
+        cause,
+    })?;
+    let options = store_options(config)?;
+    let (clock, listener) = (clock.clone(), Arc::clone(arrivals));
+    let listener: Arc<dyn ArrivalListener> = listener;
+    // Recovery reads the log: not on a thread of the runtime.
+    let opening = tokio::task::spawn_blocking(move || Store::open(options, clock, listener));
+    match opening.await {
+        Ok(Ok(store)) => Ok(Arc::new(store)),
+        Ok(Err(OpenError::InUse { .. })) => Err(StartError::InUse { path }),
+        Ok(Err(error)) => Err(StartError::Store(one_line(&error))),
+        Err(error) => Err(StartError::Store(error.to_string())),
+    }
+}
+
+/// An error with all its causes.
+fn one_line(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}
+
+fn store_options(config: &BrokerConfig) -> Result<StoreOptions, StartError> {
+    let flush = match config.flush_disk_type {
+        FlushDiskType::SyncFlush => FlushMode::Sync,
+        FlushDiskType::AsyncFlush => FlushMode::Async {
+            interval_ms: config.flush_interval_ms.unsigned_abs(),
+        },
+    };
+    let hours = config.delete_when.split(';').filter_map(|hour| hour.trim().parse().ok());
+    Ok(StoreOptions {
+        root: config.store_root_dir.clone().into(),
+        commit_log_dir: config.commit_log_dir.clone().map(Into::into),
+        commit_log_file_bytes: config.commit_log_file_bytes,
+        consume_queue_file_bytes: config.consume_queue_file_bytes,
+        index_slots: config.index_slots,
+        index_entries: config.index_entries,
+        index_enabled: config.message_index,
+        flush,
+        flush_wait_ms_max: config.sync_flush_timeout_ms.unsigned_abs(),
+        message_bytes_max: STORE_BODY_BYTES_MAX,
+        reserved_hours: u32::try_from(config.file_reserved_hours).unwrap_or(u32::MAX),
+        delete_at_hours: hours.collect(),
+        disk_max_used_percent: config.disk_used_ratio_max,
+        disk_clean_forcibly_percent: config.disk_clean_forcibly_ratio,
+        disk_warning_percent: config.disk_warning_ratio,
+        check_crc_on_recovery: config.check_crc_on_recover,
+        page_cache_busy_ms: config.log_busy_ms_max,
+        memory_share_percent: u32::try_from(config.memory_ratio_max).unwrap_or(100),
+        read_limit_in_memory: ReadLimit {
+            bytes_max: config.memory_transfer_bytes_max,
+            messages_max: config.memory_transfer_messages_max,
+        },
+        read_limit_on_disk: ReadLimit {
+            bytes_max: config.disk_transfer_bytes_max,
+            messages_max: config.disk_transfer_messages_max,
+        },
+        query_messages_max: config.query_messages_max,
+        delay_levels_ms: Levels::parse(&config.message_delay_level)?.delays_ms().to_vec(),
+        ..StoreOptions::default()
+    })
+}
+
+/// The two addresses to listen on.
+#[derive(Debug, Clone, Copy)]
+struct Listening {
+    main: SocketAddr,
+    fast: SocketAddr,
+}
+
+/// With port 0: two free ports that lie as the protocol wants them.
+fn reserve_ports(config: &BrokerConfig) -> Result<Listening, StartError> {
+    let refused = |port: u16, cause: io::Error| StartError::Listen {
+        address: format!("{}:{port}", config.bind_address),
+        cause,
+    };
+    let ip = config.bind_address.parse().map_err(|_| {
+        refused(config.listen_port, io::Error::new(io::ErrorKind::InvalidInput, "not an IP address"))
+    })?;
+    let pair = |port: u16| {
+        let fast = port.checked_sub(FAST_PORT_BELOW).filter(|fast| *fast > 0)?;
+        Some(Listening {
+            main: SocketAddr::new(ip, port),
+            fast: SocketAddr::new(ip, fast),
+        })
+    };
+    if config.listen_port != 0 {
+        let no_room = || io::Error::new(io::ErrorKind::InvalidInput, "no port two below it");
+        return pair(config.listen_port).ok_or_else(|| refused(config.listen_port, no_room()));
+    }
+    let free_pair = || {
+        let listener = std::net::TcpListener::bind((ip, 0)).ok()?;
+        let pair = pair(listener.local_addr().ok()?.port())?;
+        std::net::TcpListener::bind(pair.fast).ok().map(|_| pair)
+    };
+    let found = (0..FREE_PORT_ATTEMPTS).find_map(|_| free_pair());
+    found.ok_or_else(|| refused(0, io::ErrorKind::AddrInUse.into()))
+}
+
+/// The address that records carry.
+async fn resolve(address: &str) -> Result<SocketAddr, StartError> {
+    let failed = |cause| StartError::Address {
+        address: address.to_owned(),
+        cause,
+    };
+    let mut found = tokio::net::lookup_host(address).await.map_err(failed)?;
+    found.next().ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
+}
+
+async fn bind(
+    broker: &Arc<Broker>,
+    listen: SocketAddr,
+    routes: Arc<Routes>,
+) -> Result<Server, StartError> {
+    let config = broker.config.current();
+    let nonzero = |bytes: u32| (bytes > 0).then_some(bytes);
+    let options = ServerOptions {
+        idle_ms_max: u64::from(config.server_channel_idle_seconds_max) * 1_000,
+        async_calls_max: config.server_async_calls_max,
+        oneway_calls_max: config.server_oneway_calls_max,
+        send_buffer_bytes: nonzero(config.server_socket_send_bytes),
+        receive_buffer_bytes: nonzero(config.server_socket_receive_bytes),
+        shutdown_wait_ms: u64::from(config.shutdown_wait_seconds) * 1_000,
+        ..ServerOptions::new(listen)
+    };
+    let events = Connections::of(broker);
+    let bound = Server::bind(options, routes, Some(events), broker.clock.clone()).await;
+    bound.map_err(|cause| StartError::Listen {
+        address: listen.to_string(),
+        cause,
+    })
+}
+
+fn start_delivery(broker: &Arc<Broker>) -> io::Result<JoinHandle<()>> {
+    let broker = Arc::clone(broker);
+    Builder::new().name("delay-delivery".to_owned()).spawn(move || {
+        let delivery = Delivery {
+            delay: &broker.delay,
+            store: &broker.store,
+            stats: &broker.stats,
+            clock: &broker.clock,
+        };
+        delivery.run();
+    })
+}
