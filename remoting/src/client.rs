@@ -29,7 +29,8 @@ use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::routes::Routes;
 
-/// Calls servers, and answers what they ask on the same connections. Cheap to clone.
+/// Calls servers, and answers what they ask on the same connections. Cheap to clone; with the last
+/// clone go its connections.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -117,7 +118,10 @@ impl Client {
                 Err(_) => return Err(timed_out(addr, timeout)),
             };
             let left = deadline.saturating_duration_since(Instant::now());
-            let answer = exchange(&peer, &mut request, left).await?;
+            let answer = match exchange(&peer, &mut request, left).await {
+                Err(CallError::Timeout { .. }) => return Err(timed_out(addr, timeout)),
+                outcome => outcome?,
+            };
             if answer.response_code() != ResponseCode::GO_AWAY {
                 return Ok(answer);
             }
@@ -318,6 +322,12 @@ struct Call {
     request: Command,
     timeout: Duration,
     done: Callback,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.endpoint.close_now("client dropped");
+    }
 }
 
 impl Slot {

@@ -154,6 +154,11 @@ impl Endpoint {
         self.close_all(Closing::Now("shutdown")).await;
     }
 
+    /// Closes the connections without waiting for anything: nobody is left who could.
+    pub(crate) fn close_now(&self, why: &'static str) {
+        self.peers().iter().for_each(|peer| peer.close(why));
+    }
+
     async fn close_all(&self, closing: Closing) {
         for peer in self.peers() {
             peer.outbox().request_close(closing);

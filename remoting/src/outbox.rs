@@ -3,10 +3,12 @@
 //!
 //! Invariants: `awake` is false only while the task sleeps with nothing to send, so whoever finds it
 //! false wakes the task, and nobody else does; answers are always taken as long as the connection is
-//! open, requests only below the byte limit.
+//! open, requests only below the byte limit. At the limit the task stops reading from the peer; what
+//! was read before may still fill the outbox to some multiple of it, then it is refused unhandled.
 
 use std::cell::RefCell;
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
@@ -15,9 +17,13 @@ use thrustmq_proto_compat::frame::FrameError;
 
 use crate::batch::Batch;
 
+/// At so many times the byte limit requests that were read before it was reached are refused.
+const OVERFULL_TIMES: usize = 4;
+
 /// The sending side of one connection.
 pub(crate) struct Outbox {
     state: Mutex<State>,
+    is_overfull: AtomicBool,
     bytes_max: usize,
     oneways_max: usize,
 }
@@ -58,6 +64,7 @@ impl Outbox {
     pub(crate) fn new(bytes_max: usize, oneways_max: usize) -> Self {
         Self {
             state: Mutex::default(),
+            is_overfull: AtomicBool::new(false),
             bytes_max,
             oneways_max,
         }
@@ -70,6 +77,9 @@ impl Outbox {
             return Err(PushError::Closed);
         }
         state.batch.push(answer).map_err(PushError::Frame)?;
+        if state.unsent_bytes() / OVERFULL_TIMES >= self.bytes_max {
+            self.is_overfull.store(true, Ordering::Relaxed);
+        }
         if !mem::replace(&mut state.awake, true) {
             drop(state);
             TurnWakes::wake_later(self);
@@ -114,6 +124,9 @@ impl Outbox {
         state.oneways = 0;
         state.being_written = written.len();
         state.awake = !written.is_empty();
+        if state.being_written < self.bytes_max {
+            self.is_overfull.store(false, Ordering::Relaxed);
+        }
         state.awake
     }
 
@@ -123,6 +136,11 @@ impl Outbox {
         let mut state = self.lock();
         state.being_written = unwritten;
         state.unsent_bytes() >= self.bytes_max
+    }
+
+    /// Whether requests of this peer should be refused rather than handled.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.is_overfull.load(Ordering::Relaxed)
     }
 
     pub(crate) fn closing(&self) -> Closing {
@@ -190,8 +208,13 @@ impl WakeUnlocking for MutexGuard<'_, State> {
 }
 
 thread_local! {
-    /// The outboxes to wake at the end of this thread's turn; `None` outside turns.
-    static TURN: RefCell<Option<Vec<Arc<Outbox>>>> = const { RefCell::new(None) };
+    static TURN: RefCell<Turn> = const { RefCell::new(Turn { is_on: false, to_wake: Vec::new() }) };
+}
+
+/// Whether this thread is in a turn, and which outboxes are to be woken at its end.
+struct Turn {
+    is_on: bool,
+    to_wake: Vec<Arc<Outbox>>,
 }
 
 /// A turn of a worker thread: connections that get answers during it are woken once, at its end.
@@ -199,28 +222,23 @@ pub(crate) struct TurnWakes(());
 
 impl TurnWakes {
     pub(crate) fn begin() -> Self {
-        TURN.set(Some(Vec::new()));
+        TURN.with_borrow_mut(|turn| turn.is_on = true);
         Self(())
     }
 
     /// Wakes those that got answers so far.
     pub(crate) fn flush(&self) {
-        TURN.with_borrow_mut(|turn| {
-            turn.iter_mut()
-                .flat_map(|list| list.drain(..))
-                .for_each(|outbox| outbox.wake());
-        });
+        TURN.with_borrow_mut(|turn| turn.to_wake.drain(..).for_each(|outbox| outbox.wake()));
     }
 
     fn wake_later(outbox: &Arc<Outbox>) {
-        let outside = TURN.with_borrow_mut(|turn| match turn {
-            Some(list) => {
-                list.push(Arc::clone(outbox));
-                false
+        let is_on = TURN.with_borrow_mut(|turn| {
+            if turn.is_on {
+                turn.to_wake.push(Arc::clone(outbox));
             }
-            None => true,
+            turn.is_on
         });
-        if outside {
+        if !is_on {
             outbox.wake();
         }
     }
@@ -229,6 +247,6 @@ impl TurnWakes {
 impl Drop for TurnWakes {
     fn drop(&mut self) {
         self.flush();
-        TURN.set(None);
+        TURN.with_borrow_mut(|turn| turn.is_on = false);
     }
 }

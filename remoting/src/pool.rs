@@ -130,8 +130,7 @@ impl Pool {
         self.queue.push_all(jobs);
         for job in jobs.drain(..) {
             if let Job::Request(refused) = job {
-                let remark = "[OVERLOAD]system busy, start flow control for a while";
-                refused.responder.refuse(Refusal::busy(remark));
+                refused.responder.refuse(Refusal::overload());
             }
         }
     }
@@ -212,6 +211,10 @@ fn run_request(queued: QueuedRequest) {
         queued_at: _,
     } = queued;
     let (code, remote) = (request.command.code, responder.peer().remote_addr());
+    if responder.peer().outbox().is_overfull() {
+        // Its answer would wait behind all those that the peer does not read.
+        return responder.refuse(Refusal::overload());
+    }
     responder.use_hooks(&handling.hooks);
     let ran = worker::run_caught(
         || match handling.hooks.before(remote, &mut request.command) {

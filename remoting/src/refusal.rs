@@ -29,6 +29,11 @@ impl Refusal {
         Self::new(ResponseCode::REQUEST_CODE_NOT_SUPPORTED, remark)
     }
 
+    /// There is no room for the request.
+    pub(crate) fn overload() -> Self {
+        Self::busy("[OVERLOAD]system busy, start flow control for a while")
+    }
+
     /// The server has more work than it may queue: code 2.
     pub(crate) fn busy(remark: impl Into<String>) -> Self {
         Self::new(ResponseCode::SYSTEM_BUSY, remark)

@@ -26,8 +26,8 @@ const OVERDUE_LOOK_EVERY_MAX: Duration = Duration::from_millis(100);
 /// Pause after the system refused to accept: it has no more files or memory for us.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A listening server. Dropped without [`Server::shutdown`] it stops listening; its connections stay
-/// until their peers close them.
+/// A listening server. Dropped without [`Server::shutdown`] it stops listening and closes its
+/// connections at once.
 pub struct Server {
     endpoint: Arc<Endpoint>,
     local_addr: SocketAddr,
@@ -111,6 +111,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.lock_tasks().iter().for_each(JoinHandle::abort);
+        self.endpoint.close_now("server dropped");
     }
 }
 
