@@ -181,9 +181,10 @@ impl fmt::Debug for ExtFields {
 }
 
 impl PartialEq for ExtFields {
-    /// Two maps are equal if they hold the same fields, in whatever order.
+    /// Two maps are equal if they give the same value for every key, whatever the order.
     fn eq(&self, other: &Self) -> bool {
-        self.len() == other.len() && self.iter().all(|(k, v)| other.get(k) == Some(v))
+        let agree = |a: &Self, b: &Self| a.iter().all(|(key, _)| a.get(key) == b.get(key));
+        agree(self, other) && agree(other, self)
     }
 }
 
@@ -209,6 +210,23 @@ mod tests {
         assert_eq!(fields.len(), 2);
         fields.remove("b");
         assert_eq!(fields.get("b"), None);
+    }
+
+    #[test]
+    fn equality_is_that_of_maps() {
+        let map = |fields: &[(&'static str, &'static str)]| -> ExtFields {
+            fields.iter().copied().collect()
+        };
+        assert_eq!(
+            map(&[("a", "1"), ("b", "2")]),
+            map(&[("b", "2"), ("a", "1")])
+        );
+        let twice = map(&[("a", "1"), ("a", "2")]);
+        assert_eq!(twice, twice.clone());
+        assert_eq!(twice, map(&[("a", "2")]));
+        assert_ne!(twice, map(&[("a", "1")]));
+        assert_ne!(map(&[("a", "1")]), map(&[("a", "1"), ("b", "2")]));
+        assert_ne!(map(&[("a", "1"), ("b", "2")]), map(&[("a", "1")]));
     }
 
     #[test]

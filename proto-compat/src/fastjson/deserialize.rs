@@ -78,7 +78,7 @@ macro_rules! floats {
                 Value::Text(text) => text.trim().parse().ok(),
                 _ => None,
             };
-            match parsed {
+            match parsed.filter(|value: &f64| value.is_finite()) {
                 Some(value) => visitor.visit_f64(value),
                 None => self.wrong(&visitor),
             }
