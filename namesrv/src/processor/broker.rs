@@ -15,7 +15,7 @@ use thrustmq_remoting::{Handled, Incoming, Peer, Refusal, Reply};
 
 use super::{json, read, system_error};
 use crate::kv_config::ORDER_TOPIC_CONFIG;
-use crate::route_table::{BrokerAddress, Leaving, Member, Registration, Topics};
+use crate::route_table::{BrokerAddress, Member, Registration, Topics};
 use crate::state::{State, connection};
 
 /// A broker that does not say how long it may be silent.
@@ -85,7 +85,8 @@ pub(crate) fn unregister(
             address: header.broker_address,
         },
     };
-    if !state.unregistrations.submit(Leaving::Asked(member)) {
+    let leaving = state.routes.asked(member);
+    if !state.unregistrations.submit(leaving) {
         tracing::warn!(peer = %incoming.peer, "queue of unregistrations is full");
         return Ok(Reply::success().with_code(ResponseCode::SYSTEM_ERROR));
     }

@@ -10,8 +10,8 @@ use super::{BrokerAddress, Connection, Member, MinBrokerIdNotice, PERM_WRITE, Ta
 /// while it waits in the queue.
 #[derive(Debug)]
 pub(crate) enum Leaving {
-    /// It said so.
-    Asked(Member),
+    /// It said so, when its registration had this number ([`super::RouteTable::asked`]).
+    Asked { member: Member, number: Option<u64> },
     /// The connection with this number closed.
     ConnectionClosed(u64),
     /// It said nothing for too long.
@@ -67,7 +67,7 @@ impl Tables {
     fn leaving_members(&self, leaving: Leaving, now_ms: i64) -> Vec<Member> {
         let live = self.live.iter();
         let found = live.filter(|(at, l)| match &leaving {
-            Leaving::Asked(_) => false,
+            Leaving::Asked { .. } => false,
             Leaving::ConnectionClosed(id) => l.connection.id() == *id,
             Leaving::Silent(silent) => *at == silent && l.is_silent(now_ms),
         });
@@ -78,10 +78,18 @@ impl Tables {
                 at: at.clone(),
             })
             .collect();
-        if let Leaving::Asked(member) = leaving {
-            members.push(member);
+        if let Leaving::Asked { member, number } = leaving {
+            // A broker that restarted meanwhile has registered again, and stays.
+            if self.number(&member.at) == number {
+                members.push(member);
+            }
         }
         members
+    }
+
+    /// The number of a member's latest registration.
+    pub(super) fn number(&self, at: &BrokerAddress) -> Option<u64> {
+        self.live.get(at).map(|l| l.number)
     }
 
     fn remove_member(&mut self, member: &Member, touched: &mut Touched) {

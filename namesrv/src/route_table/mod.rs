@@ -115,6 +115,8 @@ struct Liveness {
     connection: Arc<dyn Connection>,
     ha_address: String,
     filter_servers: Vec<String>,
+    /// Of the latest registration; no two have the same.
+    number: u64,
     /// Of the body that was read last.
     fingerprint: u64,
     /// `topics_taken` of the broker when that body's topics went into the table; `None` if they did not.
@@ -129,6 +131,8 @@ struct Tables {
     live: HashMap<BrokerAddress, Liveness>,
     /// Static topics: topic → broker → its part. As in Java, kept while brokers come and go.
     mappings: HashMap<String, BTreeMap<String, TopicQueueMappingInfo>>,
+    /// How many registrations there were.
+    registrations: u64,
 }
 
 /// The tables behind their lock.
@@ -187,6 +191,12 @@ impl RouteTable {
     /// Members that have been silent for longer than they may.
     pub(crate) fn silent(&self, now_ms: i64) -> Vec<Silent> {
         self.read().silent(now_ms)
+    }
+
+    /// A member's own wish to leave, as it is registered now.
+    pub(crate) fn asked(&self, member: Member) -> Leaving {
+        let number = self.read().number(&member.at);
+        Leaving::Asked { member, number }
     }
 
     /// Takes members out, all under one lock, so that many brokers leaving at once cost one pass over the topics.

@@ -144,7 +144,7 @@ impl Model {
 
     fn ask(&mut self, who: usize, table: &RouteTable) {
         let member = self.processes[who].0.clone();
-        table.leave(vec![Leaving::Asked(member)], self.now_ms);
+        table.leave(vec![table.asked(member)], self.now_ms);
         self.forget(who);
     }
 

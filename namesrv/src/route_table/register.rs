@@ -75,6 +75,8 @@ impl Tables {
             return None;
         }
         broker.zone.clone_from(&registration.zone);
+        self.registrations += 1;
+        live.number = self.registrations;
         live.updated_ms = now_ms;
         live.silence_ms_max = registration.silence_ms_max;
         live.connection = Arc::clone(&registration.connection);
@@ -91,7 +93,7 @@ impl Tables {
     ) -> Result<Registered, NotYetKnown> {
         let member = &registration.member;
         if topics.configs.len() == 1 && !self.is_member(&member.name, member.id) {
-            tracing::warn!(
+            tracing::info!(
                 broker = member.name,
                 id = member.id,
                 address = member.at.address,
@@ -164,7 +166,12 @@ impl Tables {
                 id: live.id,
                 at: member.at.clone(),
             };
-            self.leave(vec![Leaving::Asked(former)], now_ms);
+            let number = Some(live.number);
+            let leaving = Leaving::Asked {
+                member: former,
+                number,
+            };
+            self.leave(vec![leaving], now_ms);
         }
     }
 
@@ -275,7 +282,9 @@ impl Tables {
                 cluster = member.at.cluster, ha_address = registration.ha_address, "broker registered");
         }
         let filter_servers = topics.filter_servers;
+        self.registrations += 1;
         let live = Liveness {
+            number: self.registrations,
             name,
             id: registration.member.id,
             updated_ms: now_ms,
@@ -332,7 +341,7 @@ impl Tables {
         let mut named = Vec::with_capacity(queues.len());
         for queue in queues {
             let Some((name, _)) = self.brokers.get_key_value(queue.broker_name.as_str()) else {
-                tracing::warn!(
+                tracing::info!(
                     topic,
                     broker = queue.broker_name,
                     "topic of a broker that has not registered"

@@ -96,8 +96,8 @@ fn names_of(list: TopicList) -> Vec<String> {
     list.topic_list.into_iter().collect()
 }
 
-fn asked(member: &Member) -> Vec<Leaving> {
-    vec![Leaving::Asked(member.clone())]
+fn asked(table: &RouteTable, member: &Member) -> Vec<Leaving> {
+    vec![table.asked(member.clone())]
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn a_group_that_loses_its_master_becomes_read_only() {
         table.register(r, topics(1, &["t", "u"]), false, 0).unwrap();
     }
     assert_eq!(perm(&table, "t", "a"), Some(6));
-    let notices = table.leave(asked(&master), 0);
+    let notices = table.leave(asked(&table, &master), 0);
     assert_eq!(perm(&table, "t", "a"), Some(4));
     assert_eq!(
         table.pick("t", true).unwrap().broker_datas[0].broker_addrs[&0],
@@ -309,7 +309,7 @@ fn a_slave_that_comes_to_speak_is_read_again() {
         )
         .unwrap();
     assert!(table.renew(&registration(&slave, 7), 0).is_some());
-    table.leave(asked(&master), 0);
+    table.leave(asked(&table, &master), 0);
     assert!(table.renew(&registration(&slave, 7), 0).is_none());
 }
 
@@ -339,6 +339,19 @@ fn a_close_that_comes_late_does_not_hit_the_new_connection() {
     table.leave(vec![Leaving::ConnectionClosed(1)], 0);
     assert!(table.pick("t", false).is_ok());
     table.leave(vec![Leaving::ConnectionClosed(2)], 0);
+    assert!(table.pick("t", false).is_err());
+}
+
+#[test]
+fn a_wish_to_leave_that_comes_late_does_not_hit_the_new_registration() {
+    let a = member("a", 0, "1:1");
+    let table = with(&a);
+    for late in [asked(&table, &a), asked(&RouteTable::default(), &a)] {
+        assert!(table.renew(&registration(&a, 1), 0).is_some());
+        table.leave(late, 0);
+        assert!(table.pick("t", false).is_ok());
+    }
+    table.leave(asked(&table, &a), 0);
     assert!(table.pick("t", false).is_err());
 }
 
