@@ -7,6 +7,34 @@
 mod api;
 mod error;
 mod options;
+
+mod layout;
+#[allow(unsafe_code)]
+mod mapped_file;
+mod wakeup;
+
+mod offset;
+
+mod counters;
+mod file_queue;
+mod flush_waiters;
+
+mod checkpoint;
+mod commit_log;
+mod consume_queue;
+mod index;
+
+mod shared;
+
+mod dispatch;
+mod flush;
+mod read;
+mod recovery;
+mod retention;
+mod search;
+mod upkeep;
+
+mod open;
 mod store;
 
 pub use api::{

@@ -1,0 +1,325 @@
+//! The one writer of the log: gives each record its place and copies it into the map.
+//!
+//! Records come encoded; under the append lock only offsets and the store time are patched in. The
+//! appender owns the queue offsets, so that there is no second lock.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use thrustmq_proto_compat::clock::Clock;
+use thrustmq_proto_compat::message::record::{
+    self, BLANK_BYTES, EncodeError, NewMessage, Placement,
+};
+
+use super::CommitLog;
+use crate::error::AppendError;
+use crate::file_queue::QueueFile;
+use crate::layout::is_directory_name;
+use crate::mapped_file::MappedFile;
+use crate::offset::{Mark, Progress};
+
+/// A clock that jumped must not block the store for ever (Java: `PutMessageLock` check).
+const LOCK_HELD_MS_MAX: i64 = 10_000_000;
+
+/// Records of one queue, encoded one behind the other, still without their place.
+#[derive(Debug, Default)]
+pub(crate) struct EncodedRecords {
+    bytes: Vec<u8>,
+    lengths: Vec<usize>,
+}
+
+impl EncodedRecords {
+    pub(crate) fn push(&mut self, message: &NewMessage<'_>) -> Result<(), EncodeError> {
+        let length = record::encode(message, &mut self.bytes)?;
+        self.lengths.push(length);
+        Ok(())
+    }
+
+    /// Forgets the records; memory beyond `bytes_max` is given back.
+    pub(crate) fn clear(&mut self, bytes_max: usize) {
+        self.bytes.clear();
+        self.lengths.clear();
+        self.bytes.shrink_to(bytes_max);
+    }
+
+    pub(crate) fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+}
+
+/// Queue that records go to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) queue_id: i32,
+    /// Prepared and rolled-back transaction records have no place in their queue.
+    pub(crate) has_queue_entry: bool,
+}
+
+/// Next entry number of every queue.
+#[derive(Debug, Default)]
+pub(crate) struct QueueOffsets {
+    topics: HashMap<Box<str>, BTreeMap<i32, i64>>,
+}
+
+impl QueueOffsets {
+    pub(crate) fn set(&mut self, topic: &str, queue_id: i32, next: i64) {
+        let queues = self.topics.entry(topic.into()).or_default();
+        queues.insert(queue_id, next);
+    }
+
+    /// The next entry number; the key is copied only for a new topic.
+    fn next(&mut self, topic: &str, queue_id: i32) -> Result<&mut i64, AppendError> {
+        let known = self.topics.contains_key(topic);
+        if queue_id < 0 || (!known && !is_directory_name(topic)) {
+            let reason = format!("no directory can be made for queue {queue_id} of {topic:?}");
+            return Err(AppendError::Illegal { reason });
+        }
+        if !known {
+            self.topics.insert(topic.into(), BTreeMap::new());
+        }
+        let queues = self.topics.get_mut(topic).expect("inserted above");
+        Ok(queues.entry(queue_id).or_insert(0))
+    }
+}
+
+/// Appends to the log.
+#[derive(Debug)]
+pub(crate) struct Appender {
+    log: Arc<CommitLog>,
+    progress: Arc<Progress>,
+    clock: Clock,
+    state: Mutex<AppendState>,
+    /// When the lock was taken that is held now; 0 if none is.
+    locked_since_ms: AtomicI64,
+    /// Where the next file begins, once it is worth preparing; 0 before.
+    prepare_at: AtomicI64,
+    prepared: Mutex<Option<Arc<QueueFile>>>,
+}
+
+#[derive(Debug)]
+struct AppendState {
+    tail: Option<Tail>,
+    queue_offsets: QueueOffsets,
+    last_timestamp: i64,
+    closed: bool,
+}
+
+/// The file at the end of the log.
+#[derive(Debug)]
+struct Tail {
+    start: i64,
+    map: Arc<MappedFile>,
+}
+
+impl Appender {
+    /// Continues a recovered log.
+    pub(crate) fn new(
+        log: Arc<CommitLog>,
+        progress: Arc<Progress>,
+        clock: Clock,
+        queue_offsets: QueueOffsets,
+    ) -> io::Result<Self> {
+        let tail = match log.files.last() {
+            Some(file) => Some(Tail {
+                start: file.start,
+                map: file.map()?,
+            }),
+            None => None,
+        };
+        let state = AppendState {
+            tail,
+            queue_offsets,
+            last_timestamp: progress.written_mark().timestamp,
+            closed: false,
+        };
+        Ok(Self {
+            log,
+            progress,
+            clock,
+            state: Mutex::new(state),
+            locked_since_ms: AtomicI64::new(0),
+            prepare_at: AtomicI64::new(0),
+            prepared: Mutex::new(None),
+        })
+    }
+
+    /// Puts the records behind the log, all in one file, and returns the place of the first.
+    pub(crate) fn append(
+        &self,
+        records: &mut EncodedRecords,
+        target: Target<'_>,
+    ) -> Result<Placement, AppendError> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(AppendError::ShutDown);
+        }
+        let now_ms = self.clock.now_ms();
+        self.locked_since_ms.store(now_ms, Ordering::Relaxed);
+        let placed = self.place(&mut state, records, target, now_ms);
+        self.locked_since_ms.store(0, Ordering::Relaxed);
+        placed
+    }
+
+    fn place(
+        &self,
+        state: &mut AppendState,
+        records: &mut EncodedRecords,
+        target: Target<'_>,
+        now_ms: i64,
+    ) -> Result<Placement, AppendError> {
+        self.make_room(state, records.bytes.len())?;
+        // Searches by time need times that never go back, whatever the clock does.
+        let store_timestamp = now_ms.max(state.last_timestamp);
+        let AppendState {
+            tail: Some(tail),
+            queue_offsets,
+            ..
+        } = state
+        else {
+            return Err(AppendError::ShutDown);
+        };
+        let next = queue_offsets.next(target.topic, target.queue_id)?;
+        let first = Placement {
+            queue_offset: if target.has_queue_entry { *next } else { 0 },
+            physical_offset: tail.start + tail.map.written() as i64,
+            store_timestamp,
+        };
+        let end = patch_all(records, first, target.has_queue_entry);
+        let appended = tail.map.append(&records.bytes);
+        assert!(appended.is_some(), "room was made for the records");
+        if target.has_queue_entry {
+            *next += records.lengths.len() as i64;
+        }
+        state.last_timestamp = store_timestamp;
+        self.progress.advance_written(Mark {
+            end,
+            timestamp: store_timestamp,
+        });
+        Ok(first)
+    }
+
+    /// Makes the last file one that takes so many bytes and the filler behind them.
+    fn make_room(&self, state: &mut AppendState, bytes: usize) -> Result<(), AppendError> {
+        let needed = bytes.saturating_add(BLANK_BYTES);
+        let file_bytes = self.log.file_bytes;
+        if needed > file_bytes {
+            return Err(AppendError::Illegal {
+                reason: format!("{bytes} bytes do not fit a log file of {file_bytes}"),
+            });
+        }
+        let left = state.tail.as_ref().map_or(0, |tail| tail.map.bytes_left());
+        if needed <= left {
+            return Ok(());
+        }
+        let next_start = match &state.tail {
+            Some(tail) => tail.start + file_bytes as i64,
+            None => self.progress.written(),
+        };
+        let next = self.next_file(next_start);
+        let next = next.map_err(|source| AppendError::CreateFile { source })?;
+        let map = next
+            .map()
+            .map_err(|source| AppendError::CreateFile { source })?;
+        self.log.files.push(next);
+        if let Some(tail) = &state.tail {
+            tail.map.append(&record::blank(left as u32));
+            tail.map.fill();
+            self.progress.advance_written(Mark {
+                end: next_start,
+                timestamp: state.last_timestamp,
+            });
+        }
+        state.tail = Some(Tail {
+            start: next_start,
+            map,
+        });
+        let after = next_start + file_bytes as i64;
+        self.prepare_at.store(after, Ordering::Release);
+        Ok(())
+    }
+
+    fn next_file(&self, start: i64) -> io::Result<Arc<QueueFile>> {
+        match self.prepared().take() {
+            Some(file) if file.start == start => Ok(file),
+            _ => self.log.files.make(start),
+        }
+    }
+
+    /// Makes the next file ahead of its use, once the last one is half full. Called by the
+    /// checkpoint thread.
+    pub(crate) fn prepare_next_file(&self) -> io::Result<()> {
+        let start = self.prepare_at.load(Ordering::Acquire);
+        if !self.should_prepare(self.progress.written()) {
+            return Ok(());
+        }
+        // The lock is held while the file is made: an appender that needs it waits for it rather
+        // than making it a second time.
+        let mut prepared = self.prepared();
+        if self.prepare_at.swap(0, Ordering::AcqRel) == start {
+            *prepared = Some(self.log.files.make(start)?);
+        }
+        Ok(())
+    }
+
+    /// Whether [`Appender::prepare_next_file`] has something to do.
+    #[inline]
+    pub(crate) fn should_prepare(&self, written: i64) -> bool {
+        let start = self.prepare_at.load(Ordering::Relaxed);
+        start != 0 && written >= start - self.log.file_bytes as i64 / 2
+    }
+
+    /// Refuses all further appends and returns when the last one is done.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+        if let Some(file) = self.prepared().take() {
+            let discarded = self.log.files.discard(&file);
+            if let Err(error) = discarded {
+                tracing::warn!(%error, "cannot remove the prepared log file");
+            }
+        }
+    }
+
+    /// Entry numbers of a topic begin at 0 again.
+    pub(crate) fn forget_topic(&self, topic: &str) {
+        self.state().queue_offsets.topics.remove(topic);
+    }
+
+    /// For how long the lock has been held now, milliseconds.
+    pub(crate) fn lock_held_ms(&self) -> i64 {
+        let since = self.locked_since_ms.load(Ordering::Relaxed);
+        if since == 0 {
+            return 0;
+        }
+        let held = self.clock.now_ms().saturating_sub(since);
+        if held < LOCK_HELD_MS_MAX {
+            held.max(0)
+        } else {
+            0
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, AppendState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn prepared(&self) -> MutexGuard<'_, Option<Arc<QueueFile>>> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes the places into the records and returns the end of the last.
+fn patch_all(records: &mut EncodedRecords, first: Placement, has_queue_entry: bool) -> i64 {
+    let mut place = first;
+    let mut rest = &mut records.bytes[..];
+    for length in &records.lengths {
+        let (record, tail) = rest.split_at_mut(*length);
+        record::patch(record, place);
+        place.physical_offset += *length as i64;
+        place.queue_offset += i64::from(has_queue_entry);
+        rest = tail;
+    }
+    place.physical_offset
+}

@@ -1,0 +1,256 @@
+//! Consume queues: for each queue of each topic the places of its messages, 20 bytes an entry.
+//!
+//! Derived from the log by the dispatch thread, the only writer; read by everyone up to `next`.
+
+pub(crate) mod entry;
+pub(crate) mod search;
+pub(crate) mod table;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use crate::api::{QueueEntry, QueueRange};
+use crate::error::OpenError;
+use crate::file_queue::FileQueue;
+use crate::mapped_file::{MappedFile, Place};
+
+use entry::{BLANK_ENTRY, ENTRY_BYTES};
+
+const ENTRY: i64 = ENTRY_BYTES as i64;
+
+/// What became of an entry that was put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// It is the new last entry.
+    Added,
+    /// It was there already.
+    Known,
+    /// Another message has its number: the queue began anew, after its topic was deleted.
+    Restarted,
+    /// Entries before it are missing; nothing was put.
+    Gap,
+}
+
+/// One queue of one topic.
+#[derive(Debug)]
+pub(crate) struct ConsumeQueue {
+    pub(crate) topic: Box<str>,
+    pub(crate) queue_id: i32,
+    files: FileQueue,
+    /// First entry that points into the log.
+    min: AtomicI64,
+    /// One behind the last entry.
+    next: AtomicI64,
+    /// Bytes before this are on the disk.
+    flushed: AtomicI64,
+    /// Whether it stands in the table's list of queues to flush.
+    pub(crate) dirty: AtomicBool,
+}
+
+/// Where a queue lies.
+#[derive(Debug, Clone)]
+pub(crate) struct QueueLocation {
+    pub(crate) topic: Box<str>,
+    pub(crate) queue_id: i32,
+    pub(crate) dir: PathBuf,
+    pub(crate) file_bytes: usize,
+}
+
+impl ConsumeQueue {
+    /// A queue without entries; its first file is made with its first entry.
+    pub(crate) fn new(location: QueueLocation) -> Self {
+        let files = FileQueue::empty(location.dir, location.file_bytes, Place::Sparse);
+        Self::of(location.topic, location.queue_id, files)
+    }
+
+    /// The queue that lies in a directory.
+    pub(crate) fn open(location: QueueLocation) -> Result<Self, OpenError> {
+        let files = FileQueue::open(location.dir, location.file_bytes, Place::Sparse)?;
+        Ok(Self::of(location.topic, location.queue_id, files))
+    }
+
+    fn of(topic: Box<str>, queue_id: i32, files: FileQueue) -> Self {
+        Self {
+            topic,
+            queue_id,
+            files,
+            min: AtomicI64::new(0),
+            next: AtomicI64::new(0),
+            flushed: AtomicI64::new(0),
+            dirty: AtomicBool::new(false),
+        }
+    }
+
+    /// Entries that can be read.
+    pub(crate) fn range(&self) -> QueueRange {
+        // The end first: a queue whose head moves on meanwhile must not look negative.
+        let max = self.next();
+        let min = self.min.load(Ordering::Acquire).min(max);
+        QueueRange { min, max }
+    }
+
+    /// One behind the last entry.
+    #[inline]
+    pub(crate) fn next(&self) -> i64 {
+        self.next.load(Ordering::Acquire)
+    }
+
+    /// Puts an entry behind the last. Dispatch thread and recovery only.
+    pub(crate) fn put(&self, queue_offset: i64, entry: &QueueEntry) -> io::Result<Put> {
+        let next = self.next();
+        if queue_offset < next {
+            return Ok(self.compare(queue_offset, entry));
+        }
+        if queue_offset > next {
+            return Ok(Put::Gap);
+        }
+        self.push(&entry::encode(entry))?;
+        Ok(Put::Added)
+    }
+
+    /// Whether the entry is the one that stands there already.
+    fn compare(&self, queue_offset: i64, entry: &QueueEntry) -> Put {
+        let known = match self.get(queue_offset) {
+            Some(there) => there.physical_offset == entry.physical_offset,
+            // Its file is gone: it is old, or else younger than the last entry.
+            None => {
+                let last = self.get(self.next() - 1);
+                last.is_none_or(|last| entry.physical_offset <= last.physical_offset)
+            }
+        };
+        if known { Put::Known } else { Put::Restarted }
+    }
+
+    /// Fills with blank entries up to a number; a fresh queue begins in the file of that number.
+    pub(crate) fn fill_up_to(&self, queue_offset: i64) -> io::Result<()> {
+        let end = queue_offset.saturating_mul(ENTRY);
+        if self.files.first().is_none() {
+            let start = self.files.start_of_file(end);
+            self.files.push(self.files.make(start)?);
+            self.next.store(start / ENTRY, Ordering::Release);
+            self.flushed.store(start, Ordering::Release);
+        }
+        while self.next() < queue_offset {
+            self.push(&BLANK_ENTRY)?;
+        }
+        self.min.fetch_max(queue_offset, Ordering::AcqRel);
+        Ok(())
+    }
+
+    fn push(&self, bytes: &[u8; ENTRY_BYTES]) -> io::Result<()> {
+        let next = self.next();
+        let position = next * ENTRY;
+        let file = match self.files.last() {
+            Some(last) if position < last.end() => last,
+            _ => {
+                let made = self.files.make(self.files.start_of_file(position))?;
+                self.files.push(Arc::clone(&made));
+                made
+            }
+        };
+        let at = file.map()?.append(bytes);
+        debug_assert_eq!(
+            at.map(|at| file.start + at as i64),
+            Some(position),
+            "entry out of place"
+        );
+        self.next.store(next + 1, Ordering::Release);
+        Ok(())
+    }
+
+    /// One entry.
+    pub(crate) fn get(&self, queue_offset: i64) -> Option<QueueEntry> {
+        self.segment(queue_offset).ok()??.get(0)
+    }
+
+    /// The entries from a number to the end of their file; nothing if the first is not there.
+    pub(crate) fn segment(&self, queue_offset: i64) -> io::Result<Option<Segment>> {
+        let next = self.next();
+        if queue_offset < 0 || queue_offset >= next {
+            return Ok(None);
+        }
+        let position = queue_offset * ENTRY;
+        let Some(file) = self.files.find(position) else {
+            return Ok(None);
+        };
+        let end = file.end().min(next * ENTRY);
+        Ok(Some(Segment {
+            at: (position - file.start) as usize,
+            entries: ((end - position) / ENTRY) as usize,
+            map: file.map()?,
+        }))
+    }
+
+    /// Number of the first entry of the file behind the one that holds this entry.
+    pub(crate) fn begin_of_next_file(&self, queue_offset: i64) -> i64 {
+        let next = self.files.end_of_file(queue_offset * ENTRY) / ENTRY;
+        next.min(self.next())
+    }
+
+    /// Moves the head to the first entry that points at `log_min` or behind it, and removes the
+    /// files before it.
+    pub(crate) fn drop_before(&self, log_min: i64) -> io::Result<usize> {
+        let first = self.files.first().map_or(0, |file| file.start / ENTRY);
+        let from = first.max(self.min.load(Ordering::Acquire));
+        let min = self.partition_point(from, self.next(), |entry| entry.physical_offset < log_min);
+        self.min.fetch_max(min, Ordering::AcqRel);
+        self.files.remove_before(min * ENTRY, usize::MAX)
+    }
+
+    /// Bytes that are not on the disk yet.
+    pub(crate) fn unflushed_bytes(&self) -> i64 {
+        self.next() * ENTRY - self.flushed.load(Ordering::Acquire)
+    }
+
+    /// Forces all entries to the disk.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        let end = self.next() * ENTRY;
+        self.files
+            .flush(self.flushed.load(Ordering::Acquire), end)?;
+        self.flushed.fetch_max(end, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Unmaps files that nobody used since the last call.
+    pub(crate) fn unmap_idle(&self) {
+        self.files.unmap_idle();
+    }
+
+    /// Unmaps files that nobody holds at this moment.
+    pub(crate) fn unmap_free(&self) {
+        self.files.unmap_free();
+    }
+
+    /// Removes all files.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        self.files.remove_all()
+    }
+}
+
+/// Neighbouring entries in one file.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    map: Arc<MappedFile>,
+    at: usize,
+    entries: usize,
+}
+
+impl Segment {
+    pub(crate) fn len(&self) -> usize {
+        self.entries
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, index: usize) -> Option<QueueEntry> {
+        if index >= self.entries {
+            return None;
+        }
+        let bytes = self.map.slice(self.at + index * ENTRY_BYTES, ENTRY_BYTES)?;
+        bytes.first_chunk().map(entry::decode)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! All consume queues by topic and queue id.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::error::OpenError;
+use crate::layout::names_in;
+
+use super::{ConsumeQueue, QueueLocation};
+
+type Topics = HashMap<Box<str>, BTreeMap<i32, Arc<ConsumeQueue>>>;
+
+/// The queues of a store.
+#[derive(Debug)]
+pub(crate) struct ConsumeQueues {
+    dir: PathBuf,
+    file_bytes: usize,
+    topics: RwLock<Topics>,
+    /// Queues with entries that may not be on the disk, each once.
+    dirty: Mutex<Vec<Arc<ConsumeQueue>>>,
+}
+
+/// The queues found in a directory.
+#[derive(Debug)]
+pub(crate) struct OpenedQueues {
+    pub(crate) queues: ConsumeQueues,
+    /// Some were unusable and are gone: all have to be built again from the log.
+    pub(crate) damaged: bool,
+}
+
+impl ConsumeQueues {
+    /// Finds all queues. A queue whose files do not fit together is removed.
+    pub(crate) fn open(dir: PathBuf, file_bytes: u64) -> Result<OpenedQueues, OpenError> {
+        let queues = Self {
+            dir,
+            file_bytes: usize::try_from(file_bytes).unwrap_or(usize::MAX),
+            topics: RwLock::default(),
+            dirty: Mutex::default(),
+        };
+        let mut damaged = false;
+        for topic in names_in(&queues.dir)? {
+            for id in names_in(&queues.dir.join(&topic))? {
+                if let Some(queue_id) = id.parse().ok().filter(|id: &i32| *id >= 0) {
+                    damaged |= !queues.open_queue(&topic, queue_id)?;
+                }
+            }
+        }
+        Ok(OpenedQueues { queues, damaged })
+    }
+
+    /// Opens one queue; false if it had to be removed.
+    fn open_queue(&self, topic: &str, queue_id: i32) -> Result<bool, OpenError> {
+        let location = self.location(topic, queue_id);
+        let dir = location.dir.clone();
+        match ConsumeQueue::open(location) {
+            Ok(queue) => {
+                self.insert(queue);
+                Ok(true)
+            }
+            Err(error @ (OpenError::WrongLength { .. } | OpenError::Gap { .. })) => {
+                tracing::warn!(topic, queue_id, %error, "consume queue is unusable and is built again");
+                fs::remove_dir_all(&dir).map_err(OpenError::io("remove", dir))?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn find(&self, topic: &str, queue_id: i32) -> Option<Arc<ConsumeQueue>> {
+        self.topics().get(topic)?.get(&queue_id).cloned()
+    }
+
+    pub(crate) fn find_or_make(&self, topic: &str, queue_id: i32) -> Arc<ConsumeQueue> {
+        match self.find(topic, queue_id) {
+            Some(queue) => queue,
+            None => self.insert(ConsumeQueue::new(self.location(topic, queue_id))),
+        }
+    }
+
+    /// Replaces a queue by an empty one.
+    pub(crate) fn restart(&self, queue: &ConsumeQueue) -> io::Result<Arc<ConsumeQueue>> {
+        queue.remove()?;
+        Ok(self.insert(ConsumeQueue::new(
+            self.location(&queue.topic, queue.queue_id),
+        )))
+    }
+
+    /// Queue ids of a topic, ascending.
+    pub(crate) fn queues_of(&self, topic: &str) -> Vec<i32> {
+        let topics = self.topics();
+        let queues = topics.get(topic);
+        queues.map_or_else(Vec::new, |queues| queues.keys().copied().collect())
+    }
+
+    /// Names of all topics.
+    pub(crate) fn topic_names(&self) -> Vec<String> {
+        self.topics()
+            .keys()
+            .map(|topic| topic.to_string())
+            .collect()
+    }
+
+    /// All queues.
+    pub(crate) fn all(&self) -> Vec<Arc<ConsumeQueue>> {
+        let topics = self.topics();
+        topics
+            .values()
+            .flat_map(BTreeMap::values)
+            .cloned()
+            .collect()
+    }
+
+    /// Forgets a topic and removes its files.
+    pub(crate) fn remove_topic(&self, topic: &str) -> io::Result<()> {
+        let removed = self.topics_mut().remove(topic);
+        for queue in removed.iter().flat_map(BTreeMap::values) {
+            queue.remove()?;
+        }
+        match fs::remove_dir(self.dir.join(topic)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
+    /// Removes all queues; recovery only.
+    pub(crate) fn remove_all(&self) -> io::Result<()> {
+        for topic in self.topic_names() {
+            self.remove_topic(&topic)?;
+        }
+        Ok(())
+    }
+
+    /// Notes that a queue has entries to flush.
+    pub(crate) fn mark_dirty(&self, queue: &Arc<ConsumeQueue>) {
+        if !queue.dirty.swap(true, Ordering::AcqRel) {
+            self.dirty().push(Arc::clone(queue));
+        }
+    }
+
+    /// Flushes the queues that have at least so many bytes to flush.
+    pub(crate) fn flush(&self, bytes_min: i64) -> io::Result<()> {
+        let (due, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut *self.dirty())
+            .into_iter()
+            .partition(|queue| queue.unflushed_bytes() >= bytes_min);
+        self.dirty().extend(kept);
+        for queue in due {
+            // Cleared first: an entry put meanwhile marks the queue again.
+            queue.dirty.store(false, Ordering::Release);
+            if let Err(error) = queue.flush() {
+                // The files of a deleted topic are gone, and nobody misses them.
+                let current = self.find(&queue.topic, queue.queue_id);
+                if current.is_some_and(|current| Arc::ptr_eq(&current, &queue)) {
+                    self.mark_dirty(&queue);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&self, queue: ConsumeQueue) -> Arc<ConsumeQueue> {
+        let queue = Arc::new(queue);
+        let mut topics = self.topics_mut();
+        let queues = topics.entry(queue.topic.clone()).or_default();
+        queues.insert(queue.queue_id, Arc::clone(&queue));
+        queue
+    }
+
+    fn location(&self, topic: &str, queue_id: i32) -> QueueLocation {
+        QueueLocation {
+            topic: topic.into(),
+            queue_id,
+            dir: self.dir.join(topic).join(queue_id.to_string()),
+            file_bytes: self.file_bytes,
+        }
+    }
+
+    fn topics(&self) -> RwLockReadGuard<'_, Topics> {
+        self.topics.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn topics_mut(&self) -> RwLockWriteGuard<'_, Topics> {
+        self.topics.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn dirty(&self) -> MutexGuard<'_, Vec<Arc<ConsumeQueue>>> {
+        self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

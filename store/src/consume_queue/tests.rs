@@ -1,0 +1,110 @@
+use super::*;
+
+const FILE_BYTES: usize = 5 * ENTRY_BYTES;
+
+fn location(dir: &std::path::Path) -> QueueLocation {
+    QueueLocation {
+        topic: "t".into(),
+        queue_id: 0,
+        dir: dir.join("t").join("0"),
+        file_bytes: FILE_BYTES,
+    }
+}
+
+fn entry(number: i64) -> QueueEntry {
+    QueueEntry {
+        physical_offset: number * 100,
+        record_bytes: 100,
+        tags_code: number,
+    }
+}
+
+fn filled(dir: &std::path::Path, count: i64) -> ConsumeQueue {
+    let queue = ConsumeQueue::new(location(dir));
+    for number in 0..count {
+        assert_eq!(queue.put(number, &entry(number)).unwrap(), Put::Added);
+    }
+    queue
+}
+
+#[test]
+fn entries_are_read_back_across_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = filled(dir.path(), 12);
+    assert_eq!(queue.range(), QueueRange { min: 0, max: 12 });
+    for number in 0..12 {
+        assert_eq!(queue.get(number), Some(entry(number)));
+    }
+    assert_eq!((queue.get(12), queue.get(-1)), (None, None));
+    let segment = queue.segment(7).unwrap().unwrap();
+    assert_eq!(segment.len(), 3, "to the end of the second file");
+    assert_eq!(segment.get(2), Some(entry(9)));
+    assert!(segment.get(3).is_none());
+}
+
+#[test]
+fn only_the_next_entry_is_added() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = filled(dir.path(), 3);
+    assert_eq!(queue.put(1, &entry(1)).unwrap(), Put::Known);
+    assert_eq!(queue.put(1, &entry(9)).unwrap(), Put::Restarted);
+    assert_eq!(queue.put(5, &entry(5)).unwrap(), Put::Gap);
+    assert_eq!(queue.range().max, 3);
+}
+
+#[test]
+fn a_queue_that_begins_late_is_filled_with_blanks() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = ConsumeQueue::new(location(dir.path()));
+    assert_eq!(queue.put(7, &entry(7)).unwrap(), Put::Gap);
+    queue.fill_up_to(7).unwrap();
+    assert_eq!(queue.put(7, &entry(7)).unwrap(), Put::Added);
+    assert_eq!(queue.range(), QueueRange { min: 7, max: 8 });
+    let reopened = ConsumeQueue::open(location(dir.path())).unwrap();
+    reopened.restore(|_| true).unwrap();
+    assert_eq!(reopened.range(), QueueRange { min: 5, max: 8 });
+    assert!(entry::is_blank(&reopened.get(6).unwrap()));
+    reopened.drop_before(1).unwrap();
+    assert_eq!(reopened.range(), QueueRange { min: 7, max: 8 });
+}
+
+#[test]
+fn restoring_keeps_the_front() {
+    for (keep_below, expected) in [(0, 0), (1, 1), (500, 5), (600, 6), (1_150, 12), (9_999, 12)] {
+        let dir = tempfile::tempdir().unwrap();
+        drop(filled(dir.path(), 12));
+        let queue = ConsumeQueue::open(location(dir.path())).unwrap();
+        queue
+            .restore(|entry| entry.physical_offset < keep_below)
+            .unwrap();
+        assert_eq!(queue.next(), expected, "below {keep_below}");
+        assert_eq!(queue.put(expected, &entry(50)).unwrap(), Put::Added);
+        assert_eq!(queue.get(expected), Some(entry(50)));
+        assert_eq!(queue.get(expected + 1), None);
+        let again = ConsumeQueue::open(location(dir.path())).unwrap();
+        again.restore(|_| true).unwrap();
+        assert_eq!(again.next(), expected + 1, "nothing stale behind the cut");
+    }
+}
+
+#[test]
+fn the_head_follows_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = filled(dir.path(), 12);
+    assert_eq!(queue.drop_before(650).unwrap(), 1);
+    assert_eq!(queue.range(), QueueRange { min: 7, max: 12 });
+    assert_eq!(queue.get(4), None);
+    assert_eq!(queue.drop_before(99_999).unwrap(), 1, "the last file stays");
+    assert_eq!(queue.range(), QueueRange { min: 12, max: 12 });
+    assert_eq!(queue.put(12, &entry(12)).unwrap(), Put::Added);
+}
+
+#[test]
+fn searches_find_the_first_entry_that_does_not_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = filled(dir.path(), 12);
+    for limit in 0..=12 {
+        let found = queue.partition_point(0, 12, |entry| entry.tags_code < limit);
+        assert_eq!(found, limit);
+    }
+}

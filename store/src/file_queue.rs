@@ -1,0 +1,433 @@
+//! Files of equal size, each named by the offset at which it begins, that together hold one long
+//! sequence of bytes. The commit log is one, every consume queue is one.
+//!
+//! The list grows by its one appender and shrinks at its head by retention. Files are mapped when
+//! first used and unmapped when idle, so that many queues fit a process.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::error::OpenError;
+use crate::layout::{names_in, offset_name, offset_of_name, sync_directory};
+use crate::mapped_file::{MappedFile, Place, reserve};
+
+/// One file of the sequence.
+#[derive(Debug)]
+pub(crate) struct QueueFile {
+    /// Offset at which it begins.
+    pub(crate) start: i64,
+    path: PathBuf,
+    bytes: usize,
+    place: Place,
+    state: Mutex<FileState>,
+}
+
+#[derive(Debug)]
+enum FileState {
+    Mapped { file: Arc<MappedFile>, used: bool },
+    Unmapped { written: usize },
+}
+
+impl QueueFile {
+    /// Offset behind its last byte.
+    pub(crate) fn end(&self) -> i64 {
+        self.start.saturating_add(self.bytes as i64)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The map, made now if it is not there.
+    pub(crate) fn map(&self) -> io::Result<Arc<MappedFile>> {
+        let mut state = self.state();
+        match &mut *state {
+            FileState::Mapped { file, used } => {
+                *used = true;
+                Ok(Arc::clone(file))
+            }
+            FileState::Unmapped { written } => {
+                let file = MappedFile::open(&self.path, self.bytes, *written, self.place)?;
+                let file = Arc::new(file);
+                *state = FileState::Mapped {
+                    file: Arc::clone(&file),
+                    used: true,
+                };
+                Ok(file)
+            }
+        }
+    }
+
+    /// The whole file, whatever of it counts: for recovery, which finds that out.
+    pub(crate) fn map_for_recovery(&self) -> io::Result<MappedFile> {
+        MappedFile::open(&self.path, self.bytes, self.bytes, self.place)
+    }
+
+    /// Says how much of the file counts; recovery only.
+    pub(crate) fn restore(&self, written: usize) {
+        assert!(written <= self.bytes, "written {written} of {}", self.bytes);
+        *self.state() = FileState::Unmapped { written };
+    }
+
+    /// Clears what lies behind the bytes that count, so that it can never be taken for written.
+    pub(crate) fn clear_rest(&self, written: usize) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        let file = fs::OpenOptions::new().write(true).open(&self.path)?;
+        let (from, length) = (written as u64, (self.bytes - written) as u64);
+        if length == 0 {
+            return Ok(());
+        }
+        let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        if fallocate(&file, mode, from, length).is_err() {
+            // Cutting and growing clears as well, on file systems without holes.
+            file.set_len(from)?;
+            file.set_len(self.bytes as u64)?;
+        }
+        if self.place == Place::Reserved {
+            reserve(&file, self.bytes as u64)?;
+        }
+        file.sync_all()
+    }
+
+    /// Unmaps if nobody used it since the last call and nobody holds it.
+    fn unmap_if_idle(&self) -> bool {
+        if let FileState::Mapped { used, .. } = &mut *self.state()
+            && std::mem::take(used)
+        {
+            return false;
+        }
+        self.unmap_if_free()
+    }
+
+    /// Unmaps if nobody holds it.
+    fn unmap_if_free(&self) -> bool {
+        let mut state = self.state();
+        let written = match &*state {
+            FileState::Mapped { file, .. } if Arc::strong_count(file) == 1 => file.written(),
+            FileState::Mapped { .. } | FileState::Unmapped { .. } => return false,
+        };
+        *state = FileState::Unmapped { written };
+        true
+    }
+
+    /// Forces a range of offsets to the disk.
+    pub(crate) fn flush(&self, from: i64, to: i64) -> io::Result<()> {
+        let inside = |offset: i64| (offset.clamp(self.start, self.end()) - self.start) as usize;
+        self.map()?.flush(inside(from), inside(to))
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, FileState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The files of one sequence, in order and without a gap.
+#[derive(Debug)]
+pub(crate) struct FileQueue {
+    dir: PathBuf,
+    file_bytes: usize,
+    place: Place,
+    files: RwLock<Vec<Arc<QueueFile>>>,
+}
+
+impl FileQueue {
+    /// A sequence without files.
+    pub(crate) fn empty(dir: PathBuf, file_bytes: usize, place: Place) -> Self {
+        Self {
+            dir,
+            file_bytes,
+            place,
+            files: RwLock::default(),
+        }
+    }
+
+    /// The files of a directory; each counts as full until recovery says otherwise.
+    pub(crate) fn open(dir: PathBuf, file_bytes: usize, place: Place) -> Result<Self, OpenError> {
+        let queue = Self::empty(dir, file_bytes, place);
+        let mut files = queue.files_in_directory()?;
+        queue.drop_unfinished(&mut files)?;
+        for (file, next) in files.iter().zip(files.iter().skip(1)) {
+            if file.end() != next.start {
+                let path = next.path.clone();
+                return Err(OpenError::Gap { path });
+            }
+        }
+        *queue.files_mut() = files;
+        Ok(queue)
+    }
+
+    fn files_in_directory(&self) -> Result<Vec<Arc<QueueFile>>, OpenError> {
+        let names = names_in(&self.dir)?;
+        let starts = names.iter().filter_map(|name| offset_of_name(name));
+        let file = |start| Arc::new(self.file(start, self.file_bytes));
+        Ok(starts.map(file).collect())
+    }
+
+    /// A crash while making a file leaves it empty; that file goes. Any other length is an error.
+    fn drop_unfinished(&self, files: &mut Vec<Arc<QueueFile>>) -> Result<(), OpenError> {
+        while let Some(last) = files.last() {
+            let length = file_length(&last.path)?;
+            if length > 0 {
+                break;
+            }
+            last.remove().map_err(OpenError::io("remove", &last.path))?;
+            files.pop();
+        }
+        for file in files {
+            let found = file_length(&file.path)?;
+            let expected = self.file_bytes as u64;
+            if found != expected {
+                let path = file.path.clone();
+                return Err(OpenError::WrongLength {
+                    path,
+                    found,
+                    expected,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The file that holds an offset.
+    #[inline]
+    pub(crate) fn find(&self, offset: i64) -> Option<Arc<QueueFile>> {
+        let files = self.files();
+        let before = offset.checked_sub(files.first()?.start)?;
+        let index = usize::try_from(before).ok()? / self.file_bytes;
+        files.get(index).cloned()
+    }
+
+    pub(crate) fn first(&self) -> Option<Arc<QueueFile>> {
+        self.files().first().cloned()
+    }
+
+    pub(crate) fn last(&self) -> Option<Arc<QueueFile>> {
+        self.files().last().cloned()
+    }
+
+    /// A snapshot of the list.
+    pub(crate) fn all(&self) -> Vec<Arc<QueueFile>> {
+        self.files().clone()
+    }
+
+    /// Where the file begins that holds this offset, there or not.
+    pub(crate) fn start_of_file(&self, offset: i64) -> i64 {
+        offset - offset.rem_euclid(self.file_bytes as i64)
+    }
+
+    /// Where the file ends that holds this offset, there or not.
+    pub(crate) fn end_of_file(&self, offset: i64) -> i64 {
+        self.start_of_file(offset)
+            .saturating_add(self.file_bytes as i64)
+    }
+
+    /// Makes a file without adding it to the list.
+    pub(crate) fn make(&self, start: i64) -> io::Result<Arc<QueueFile>> {
+        fs::create_dir_all(&self.dir)?;
+        let file = Arc::new(self.file(start, 0));
+        file.map()?;
+        sync_directory(&self.dir)?;
+        Ok(file)
+    }
+
+    /// Adds a file behind the last one.
+    pub(crate) fn push(&self, file: Arc<QueueFile>) {
+        let mut files = self.files_mut();
+        let end = files.last().map(|last| last.end());
+        assert!(end.is_none_or(|end| end == file.start), "file out of order");
+        files.push(file);
+    }
+
+    /// Removes a file that was made and never added.
+    pub(crate) fn discard(&self, file: &QueueFile) -> io::Result<()> {
+        file.remove()
+    }
+
+    /// Removes the files that begin at an offset or behind it; recovery only.
+    pub(crate) fn remove_from(&self, offset: i64) -> io::Result<usize> {
+        let mut files = self.files_mut();
+        let kept = files.partition_point(|file| file.start < offset);
+        let removed = files.split_off(kept);
+        drop(files);
+        remove_all(&removed)
+    }
+
+    /// Removes the files that end at an offset or before it, but never the last, and at most so
+    /// many.
+    pub(crate) fn remove_before(&self, offset: i64, files_max: usize) -> io::Result<usize> {
+        let mut files = self.files_mut();
+        let expired = files.partition_point(|file| file.end() <= offset);
+        let count = expired.min(files.len().saturating_sub(1)).min(files_max);
+        let removed: Vec<_> = files.drain(..count).collect();
+        drop(files);
+        remove_all(&removed)
+    }
+
+    /// Removes all files and the directory.
+    pub(crate) fn remove_all(&self) -> io::Result<()> {
+        let removed = std::mem::take(&mut *self.files_mut());
+        remove_all(&removed)?;
+        match fs::remove_dir(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
+    /// Forces a range of offsets to the disk.
+    pub(crate) fn flush(&self, from: i64, to: i64) -> io::Result<()> {
+        for file in self.all() {
+            if file.start < to && file.end() > from {
+                file.flush(from, to)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Unmaps the files that nobody holds at this moment.
+    pub(crate) fn unmap_free(&self) {
+        for file in self.all() {
+            file.unmap_if_free();
+        }
+    }
+
+    /// Unmaps the files that nobody used since the last call; returns how many.
+    pub(crate) fn unmap_idle(&self) -> usize {
+        self.all()
+            .iter()
+            .filter(|file| file.unmap_if_idle())
+            .count()
+    }
+
+    fn file(&self, start: i64, written: usize) -> QueueFile {
+        QueueFile {
+            start,
+            path: self.dir.join(offset_name(start)),
+            bytes: self.file_bytes,
+            place: self.place,
+            state: Mutex::new(FileState::Unmapped { written }),
+        }
+    }
+
+    fn files(&self) -> RwLockReadGuard<'_, Vec<Arc<QueueFile>>> {
+        self.files.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn files_mut(&self) -> RwLockWriteGuard<'_, Vec<Arc<QueueFile>>> {
+        self.files.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn remove_all(files: &[Arc<QueueFile>]) -> io::Result<usize> {
+    for file in files {
+        file.remove()?;
+    }
+    Ok(files.len())
+}
+
+fn file_length(path: &Path) -> Result<u64, OpenError> {
+    let metadata = fs::metadata(path).map_err(OpenError::io("read length of", path))?;
+    Ok(metadata.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BYTES: usize = 4096;
+
+    fn three(dir: &Path) -> FileQueue {
+        let queue = FileQueue::empty(dir.into(), BYTES, Place::Sparse);
+        for start in [8192, 12288, 16384] {
+            queue.push(queue.make(start).unwrap());
+        }
+        queue
+    }
+
+    fn starts(queue: &FileQueue) -> Vec<i64> {
+        queue.all().iter().map(|file| file.start).collect()
+    }
+
+    #[test]
+    fn offsets_find_their_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = three(dir.path());
+        let start = |offset| queue.find(offset).map(|file| file.start);
+        assert_eq!(start(8191), None);
+        assert_eq!(start(8192), Some(8192));
+        assert_eq!(start(12287), Some(8192));
+        assert_eq!(start(16384), Some(16384));
+        assert_eq!(start(20480), None);
+        assert_eq!(start(i64::MIN), None);
+        assert_eq!(queue.start_of_file(16383), 12288);
+    }
+
+    #[test]
+    fn a_reopened_queue_has_the_same_files() {
+        let dir = tempfile::tempdir().unwrap();
+        three(dir.path());
+        fs::write(dir.path().join("foreign"), "x").unwrap();
+        fs::write(dir.path().join(offset_name(20480)), "").unwrap();
+        let queue = FileQueue::open(dir.path().into(), BYTES, Place::Sparse).unwrap();
+        assert_eq!(starts(&queue), [8192, 12288, 16384]);
+        assert!(!dir.path().join(offset_name(20480)).exists());
+    }
+
+    #[test]
+    fn gaps_and_foreign_lengths_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        three(dir.path());
+        let wrong = FileQueue::open(dir.path().into(), 2 * BYTES, Place::Sparse);
+        assert!(matches!(wrong, Err(OpenError::WrongLength { .. })));
+        fs::remove_file(dir.path().join(offset_name(12288))).unwrap();
+        let gap = FileQueue::open(dir.path().into(), BYTES, Place::Sparse);
+        assert!(matches!(gap, Err(OpenError::Gap { .. })));
+    }
+
+    #[test]
+    fn removing_at_the_head_keeps_the_last_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = three(dir.path());
+        assert_eq!(queue.remove_before(12287, 10).unwrap(), 0);
+        assert_eq!(queue.remove_before(i64::MAX, 1).unwrap(), 1);
+        assert_eq!(queue.remove_before(i64::MAX, 10).unwrap(), 1);
+        assert_eq!(starts(&queue), [16384]);
+        assert_eq!(queue.remove_from(16384).unwrap(), 1);
+        queue.remove_all().unwrap();
+        assert!(!dir.path().exists());
+    }
+
+    #[test]
+    fn an_unmapped_file_keeps_its_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = three(dir.path());
+        let file = queue.last().unwrap();
+        file.map().unwrap().append(b"data");
+        assert_eq!(queue.unmap_idle(), 0, "all were used");
+        assert_eq!(queue.unmap_idle(), 3);
+        assert_eq!(file.map().unwrap().written(), 4);
+        assert_eq!(file.map().unwrap().slice(0, 4), Some(&b"data"[..]));
+    }
+
+    #[test]
+    fn clearing_the_rest_keeps_what_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = three(dir.path());
+        let file = queue.last().unwrap();
+        file.map().unwrap().append(b"kept torn");
+        file.clear_rest(4).unwrap();
+        file.restore(4);
+        assert_eq!(file.map().unwrap().slice(0, 5), None);
+        let all = file.map_for_recovery().unwrap();
+        assert_eq!(all.slice(0, 9), Some(&b"kept\0\0\0\0\0"[..]));
+        assert_eq!(all.written(), BYTES);
+    }
+}

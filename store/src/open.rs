@@ -1,0 +1,203 @@
+//! Opening a directory: lock, recovery, threads, in this order.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use thrustmq_proto_compat::clock::Clock;
+
+use crate::api::ArrivalListener;
+use crate::checkpoint::CheckpointFile;
+use crate::commit_log::CommitLog;
+use crate::commit_log::appender::Appender;
+use crate::consume_queue::entry::ENTRY_BYTES;
+use crate::consume_queue::table::{ConsumeQueues, OpenedQueues};
+use crate::counters::Counters;
+use crate::error::OpenError;
+use crate::flush_waiters::FlushWaiters;
+use crate::index::Index;
+use crate::index::file::IndexSize;
+use crate::layout::Layout;
+use crate::offset::Progress;
+use crate::options::StoreOptions;
+use crate::recovery::Recovery;
+use crate::shared::{Health, Shared};
+use crate::store::Running;
+use crate::wakeup::Wakeup;
+use crate::{dispatch, flush, retention, upkeep};
+
+/// A store whose threads run.
+pub(crate) struct Opened {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) running: Running,
+}
+
+/// Opens the directory, recovers it and starts the threads.
+pub(crate) fn open(
+    options: StoreOptions,
+    clock: Clock,
+    arrivals: Arc<dyn ArrivalListener>,
+) -> Result<Opened, OpenError> {
+    check(&options)?;
+    let layout = Layout::of(&options);
+    layout.make_directories()?;
+    let lock = layout.lock()?;
+    let aborted = layout.was_aborted();
+    layout.mark_running()?;
+    let parts = Parts::open(&options, &layout, &clock)?;
+    let recovered = parts.recover(&options, aborted)?;
+    let progress = Arc::new(Progress::default());
+    progress.restore(recovered.min, recovered.end);
+    let appender = Appender::new(
+        Arc::clone(&parts.log),
+        Arc::clone(&progress),
+        clock.clone(),
+        recovered.queue_offsets,
+    );
+    let shared = Arc::new(Shared {
+        appender: appender.map_err(OpenError::io("map", &layout.commit_log))?,
+        opened_ms: clock.now_ms(),
+        memory_bytes: memory_bytes(&options),
+        progress,
+        log: parts.log,
+        queues: parts.queues.queues,
+        index: parts.index,
+        arrivals,
+        counters: Counters::default(),
+        health: Health::default(),
+        flush_waiters: FlushWaiters::new(options.flush_waiters_max),
+        wake_dispatch: Wakeup::default(),
+        wake_flush: Wakeup::default(),
+        wake_checkpoint: Wakeup::default(),
+        wake_retention: Wakeup::default(),
+        retention: Mutex::new(()),
+        layout,
+        clock,
+        options,
+    });
+    let checkpoint = parts.checkpoint;
+    let running = Running {
+        flush: start("store-flush", &shared, flush::run)?,
+        dispatch: start("store-dispatch", &shared, dispatch::run)?,
+        checkpoint: start("store-checkpoint", &shared, |shared| {
+            upkeep::run(shared, checkpoint);
+        })?,
+        retention: start("store-retention", &shared, retention::run)?,
+        _lock: lock,
+    };
+    Ok(Opened { shared, running })
+}
+
+/// The files of a directory, before recovery.
+struct Parts {
+    log: Arc<CommitLog>,
+    queues: OpenedQueues,
+    index: Option<Index>,
+    checkpoint: CheckpointFile,
+}
+
+impl Parts {
+    fn open(options: &StoreOptions, layout: &Layout, clock: &Clock) -> Result<Self, OpenError> {
+        let size = IndexSize {
+            slots: options.index_slots,
+            entries: options.index_entries,
+        };
+        let index = options.index_enabled.then(|| {
+            let dir = layout.index.clone();
+            Index::open(dir, size, clock.clone())
+        });
+        let queue_dir = layout.consume_queue.clone();
+        Ok(Self {
+            log: CommitLog::open(layout, options)?,
+            queues: ConsumeQueues::open(queue_dir, options.consume_queue_file_bytes)?,
+            index: index.transpose()?,
+            checkpoint: CheckpointFile::open(&layout.checkpoint)?,
+        })
+    }
+
+    fn recover(
+        &self,
+        options: &StoreOptions,
+        aborted: bool,
+    ) -> Result<crate::recovery::Recovered, OpenError> {
+        let recovery = Recovery {
+            options,
+            log: &self.log,
+            queues: &self.queues.queues,
+            index: self.index.as_ref(),
+            checkpoint: self.checkpoint.last(),
+            aborted,
+            queues_damaged: self.queues.damaged,
+        };
+        recovery.run()
+    }
+}
+
+fn check(options: &StoreOptions) -> Result<(), OpenError> {
+    let whole_entries = options
+        .consume_queue_file_bytes
+        .is_multiple_of(ENTRY_BYTES as u64);
+    let rules = [
+        (
+            "commit_log_file_bytes",
+            options.commit_log_file_bytes >= 4096,
+            "must be 4096 or more",
+        ),
+        (
+            "commit_log_file_bytes",
+            options.commit_log_file_bytes <= i32::MAX as u64,
+            "must be less than 2 GiB",
+        ),
+        (
+            "consume_queue_file_bytes",
+            options.consume_queue_file_bytes > 0,
+            "must not be 0",
+        ),
+        (
+            "consume_queue_file_bytes",
+            whole_entries,
+            "must be a multiple of 20",
+        ),
+        ("index_slots", options.index_slots > 0, "must not be 0"),
+        (
+            "index_entries",
+            options.index_entries > 1,
+            "must be 2 or more",
+        ),
+        (
+            "index_entries",
+            options.index_entries <= i32::MAX as u32,
+            "must be less than 2^31",
+        ),
+    ];
+    for (option, holds, problem) in rules {
+        if !holds {
+            return Err(OpenError::Options { option, problem });
+        }
+    }
+    Ok(())
+}
+
+/// Bytes at the end of the log that are taken to be in memory.
+fn memory_bytes(options: &StoreOptions) -> i64 {
+    let system = rustix::system::sysinfo();
+    let total = u128::from(system.totalram) * u128::from(system.mem_unit);
+    let share = total * u128::from(options.memory_share_percent) / 100;
+    i64::try_from(share).unwrap_or(i64::MAX)
+}
+
+fn start(
+    name: &str,
+    shared: &Arc<Shared>,
+    run: impl FnOnce(&Shared) + Send + 'static,
+) -> Result<JoinHandle<()>, OpenError> {
+    let shared = Arc::clone(shared);
+    let spawned = thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || run(&shared));
+    spawned.map_err(|source: io::Error| OpenError::Io {
+        action: "start thread",
+        path: name.into(),
+        source,
+    })
+}

@@ -1,0 +1,281 @@
+//! Opening a directory: finds the end of the log, and brings queues and index in step with it.
+//!
+//! Runs before any thread of the store. After a clean close little is read. After a crash the log
+//! is walked from the last place that the checkpoint vouches for, a torn tail is cut off, and all
+//! that is derived from there on is built again.
+
+use thrustmq_proto_compat::message::record::{CheckBody, RecordError, RecordView};
+
+use crate::api::QueueEntry;
+use crate::checkpoint::Checkpoint;
+use crate::commit_log::CommitLog;
+use crate::commit_log::appender::QueueOffsets;
+use crate::commit_log::reader::{Step, step};
+use crate::consume_queue::entry::is_blank;
+use crate::consume_queue::table::ConsumeQueues;
+use crate::consume_queue::{ConsumeQueue, Put};
+use crate::dispatch::Targets;
+use crate::error::OpenError;
+use crate::file_queue::QueueFile;
+use crate::index::Index;
+use crate::offset::Mark;
+use crate::options::StoreOptions;
+
+/// What recovery works on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recovery<'a> {
+    pub(crate) options: &'a StoreOptions,
+    pub(crate) log: &'a CommitLog,
+    pub(crate) queues: &'a ConsumeQueues,
+    pub(crate) index: Option<&'a Index>,
+    pub(crate) checkpoint: Checkpoint,
+    /// The store was not closed cleanly.
+    pub(crate) aborted: bool,
+    /// Some queues could not be opened: all are built again.
+    pub(crate) queues_damaged: bool,
+}
+
+/// A directory that is ready to be used.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    /// First byte of the log.
+    pub(crate) min: i64,
+    /// End of the log.
+    pub(crate) end: Mark,
+    /// Next entry number of each queue.
+    pub(crate) queue_offsets: QueueOffsets,
+}
+
+/// How a walk through the log ended.
+#[derive(Debug)]
+enum Walk {
+    /// All is dispatched up to the end of the log.
+    Done {
+        end: Mark,
+        stop: Option<RecordError>,
+    },
+    /// Entries are missing before the place where the walk began.
+    Gap,
+}
+
+impl Recovery<'_> {
+    /// Recovers the directory.
+    pub(crate) fn run(&self) -> Result<Recovered, OpenError> {
+        let from = if self.queues_damaged {
+            self.forget_derived()?
+        } else if self.aborted {
+            self.restore_after_crash()?
+        } else {
+            self.restore_after_close()?
+        };
+        let (from, end) = match self.walk(from)? {
+            Walk::Done { end, stop } => (from, self.tell(from, end, stop)),
+            Walk::Gap => {
+                tracing::warn!("consume queues do not fit the log and are built again");
+                let from = self.forget_derived()?;
+                match self.walk(from)? {
+                    Walk::Done { end, stop } => (from, self.tell(from, end, stop)),
+                    Walk::Gap => unreachable!("a walk from the log's begin fills gaps"),
+                }
+            }
+        };
+        self.cut_log(from, end.end)?;
+        let min = self.log.min().min(end.end);
+        let queue_offsets = self.finish_queues(min, end.end)?;
+        Ok(Recovered {
+            min,
+            end,
+            queue_offsets,
+        })
+    }
+
+    fn tell(&self, from: i64, end: Mark, stop: Option<RecordError>) -> Mark {
+        let reason = stop.filter(|stop| *stop != RecordError::Unwritten);
+        match reason {
+            Some(reason) => {
+                tracing::warn!(from, end = end.end, %reason, "log recovered, its tail was damaged")
+            }
+            None => tracing::info!(from, end = end.end, aborted = self.aborted, "log recovered"),
+        }
+        end
+    }
+
+    /// Drops queues and index and returns where they have to be built from: the log's begin.
+    fn forget_derived(&self) -> Result<i64, OpenError> {
+        let dir = &self.options.root;
+        self.queues
+            .remove_all()
+            .map_err(OpenError::io("remove queues of", dir))?;
+        if let Some(index) = self.index {
+            index
+                .remove_all()
+                .map_err(OpenError::io("remove index of", dir))?;
+        }
+        Ok(self.log.min())
+    }
+
+    /// All that was written is there: the walk only has to find the end.
+    fn restore_after_close(&self) -> Result<i64, OpenError> {
+        let mut queues_end = self.log.min();
+        for queue in self.queues.all() {
+            queue.restore(|_| true)?;
+            let last = queue.last().filter(|last| !is_blank(last));
+            queues_end = queues_end.max(last.map_or(0, |last| end_of(&last)));
+            queue.unmap_free();
+        }
+        Ok(self.walk_start(queues_end))
+    }
+
+    /// What is younger than the checkpoint may be half-written: it goes, and is built again.
+    fn restore_after_crash(&self) -> Result<i64, OpenError> {
+        let safe = self.checkpoint.safe_timestamp();
+        let files = self.log.files.all();
+        let is_safe = |file: &&std::sync::Arc<QueueFile>| {
+            let stored = self.log.store_time(file.start);
+            stored.is_some_and(|stored| stored <= safe)
+        };
+        let first = files.iter().rev().find(is_safe).or(files.first());
+        let start = first.map_or(0, |file| file.start);
+        for queue in self.queues.all() {
+            queue.restore(|entry| entry.physical_offset < start)?;
+            queue.unmap_free();
+        }
+        if let Some(index) = self.index {
+            index.remove_after(self.checkpoint.index_timestamp)?;
+        }
+        Ok(self.walk_start(start))
+    }
+
+    /// Begin of the file from which queues and index both are complete.
+    fn walk_start(&self, queues_end: i64) -> i64 {
+        let index_end = self
+            .index
+            .map(|index| index.end_offset().unwrap_or(self.log.min()));
+        let complete = index_end.map_or(queues_end, |index_end| index_end.min(queues_end));
+        let file = self
+            .log
+            .files
+            .find(complete)
+            .or_else(|| self.log.files.last());
+        file.map_or(self.log.min(), |file| file.start)
+    }
+
+    fn walk(&self, from: i64) -> Result<Walk, OpenError> {
+        let mut end = Mark {
+            end: from,
+            timestamp: self.checkpoint.log_timestamp,
+        };
+        for file in self
+            .log
+            .files
+            .all()
+            .iter()
+            .filter(|file| file.start >= from)
+        {
+            let map = file.map_for_recovery();
+            let map = map.map_err(OpenError::io("map", file.path()))?;
+            let bytes = map.slice(0, map.written()).unwrap_or_default();
+            end.end = file.start;
+            loop {
+                let rest = bytes
+                    .get((end.end - file.start) as usize..)
+                    .unwrap_or_default();
+                match step(rest, end.end, self.check_body()) {
+                    Step::Record(view) => {
+                        if self.dispatch(&view, from)? == Some(Put::Gap) {
+                            return Ok(Walk::Gap);
+                        }
+                        end.end += view.record_bytes as i64;
+                        end.timestamp = end.timestamp.max(view.store_timestamp);
+                    }
+                    Step::NextFile => {
+                        end.end = file.end();
+                        break;
+                    }
+                    Step::Stop(stop) => {
+                        let stop = Some(stop);
+                        return Ok(Walk::Done { end, stop });
+                    }
+                }
+            }
+        }
+        Ok(Walk::Done { end, stop: None })
+    }
+
+    fn check_body(&self) -> CheckBody {
+        if self.aborted && self.options.check_crc_on_recovery {
+            CheckBody::Crc
+        } else {
+            CheckBody::Skip
+        }
+    }
+
+    /// Dispatches one record. From the log's begin a gap is filled: nobody knows better.
+    fn dispatch(&self, view: &RecordView<'_>, from: i64) -> Result<Option<Put>, OpenError> {
+        let targets = Targets {
+            queues: self.queues,
+            index: self.index,
+            delay_levels_ms: &self.options.delay_levels_ms,
+        };
+        let text = view.properties_text();
+        let mut dispatched = targets.dispatch(view, &text);
+        let is_gap = dispatched
+            .as_ref()
+            .is_ok_and(|dispatched| dispatched.put == Some(Put::Gap));
+        if is_gap && from <= self.log.min() {
+            dispatched = targets.dispatch_after_gap(view, &text);
+        }
+        let dispatched =
+            dispatched.map_err(OpenError::io("write queues of", &self.options.root))?;
+        Ok(dispatched.put)
+    }
+
+    /// Makes the log end where its last sound record does, for good.
+    fn cut_log(&self, from: i64, end: i64) -> Result<(), OpenError> {
+        let files = &self.log.files;
+        let Some(first) = files.first() else {
+            return Ok(());
+        };
+        // The first file stays, even if empty: it holds the offset at which the log goes on.
+        let removed = files.remove_from(end.max(first.start + 1));
+        removed.map_err(OpenError::io("remove log files of", &self.options.root))?;
+        let Some(last) = files.last() else {
+            return Ok(());
+        };
+        let written = (end - last.start) as usize;
+        if self.aborted {
+            let cleared = last.clear_rest(written);
+            cleared.map_err(OpenError::io("clear the end of", last.path()))?;
+        }
+        last.restore(written);
+        let flushed = files.flush(from, end);
+        flushed.map_err(OpenError::io("flush log files of", &self.options.root))
+    }
+
+    /// Cuts what points beyond the log, and finds head and end of each queue.
+    fn finish_queues(&self, min: i64, end: i64) -> Result<QueueOffsets, OpenError> {
+        let mut offsets = QueueOffsets::default();
+        for queue in self.queues.all() {
+            self.finish_queue(&queue, min, end)?;
+            offsets.set(&queue.topic, queue.queue_id, queue.next());
+            queue.unmap_free();
+        }
+        Ok(offsets)
+    }
+
+    fn finish_queue(&self, queue: &ConsumeQueue, min: i64, end: i64) -> Result<(), OpenError> {
+        let within = |entry: &QueueEntry| is_blank(entry) || end_of(entry) <= end;
+        if queue.last().is_some_and(|last| !within(&last)) {
+            queue.restore(within)?;
+        }
+        let dropped = queue.drop_before(min);
+        dropped.map_err(OpenError::io("remove files of", &*queue.topic))?;
+        Ok(())
+    }
+}
+
+fn end_of(entry: &QueueEntry) -> i64 {
+    entry
+        .physical_offset
+        .saturating_add(i64::from(entry.record_bytes))
+}

@@ -1,0 +1,111 @@
+//! Finding messages by time, by key and by physical offset.
+
+use bytes::Bytes;
+use thrustmq_proto_compat::message::record::{self, CheckBody, RecordError, RecordView};
+use thrustmq_proto_compat::message::{properties, property_name};
+
+use crate::api::{Boundary, QueryOutcome, QueryRequest};
+use crate::commit_log::reader::{RecordReader, Step, step};
+use crate::error::ReadError;
+use crate::shared::Shared;
+
+/// The queue offset that belongs to a store time (Java: `ConsumeQueue.getOffsetInQueueByTime`).
+pub(crate) fn offset_by_time(
+    shared: &Shared,
+    topic: &str,
+    queue_id: i32,
+    timestamp_ms: i64,
+    boundary: Boundary,
+) -> i64 {
+    let Some(queue) = shared.queues.find(topic, queue_id) else {
+        return 0;
+    };
+    let range = queue.range();
+    let stored_before = |limit: fn(i64, i64) -> bool| {
+        queue.partition_point(range.min, range.max, |entry| {
+            let stored = shared.log.store_time(entry.physical_offset);
+            stored.is_none_or(|stored| limit(stored, timestamp_ms))
+        })
+    };
+    match boundary {
+        Boundary::Lower => stored_before(|stored, wanted| stored < wanted),
+        Boundary::Upper => {
+            let behind = stored_before(|stored, wanted| stored <= wanted);
+            // Nothing that old: Java says 0 here, wherever the queue begins.
+            if behind == range.min { 0 } else { behind - 1 }
+        }
+    }
+}
+
+/// The record at a physical offset.
+pub(crate) fn record_at(shared: &Shared, physical_offset: i64) -> Result<Bytes, ReadError> {
+    let min = shared.progress.min();
+    let end = shared.progress.written();
+    let outside = ReadError::OutOfRange {
+        physical_offset,
+        min,
+        end,
+    };
+    if physical_offset < min || physical_offset >= end {
+        return Err(outside);
+    }
+    let mut reader = RecordReader::new(&shared.log);
+    let rest = reader.rest_of_file(physical_offset);
+    let rest = rest.map_err(|source| ReadError::Map {
+        physical_offset,
+        source,
+    })?;
+    let rest = rest.ok_or(outside)?;
+    let no_record = |source| ReadError::NoRecord {
+        physical_offset,
+        source,
+    };
+    match step(&rest, physical_offset, CheckBody::Skip) {
+        Step::Record(view) => Ok(rest.slice(..view.record_bytes)),
+        Step::NextFile => Err(no_record(RecordError::Blank { bytes: rest.len() })),
+        Step::Stop(error) => Err(no_record(error)),
+    }
+}
+
+/// Messages by key, oldest first; of too many, the newest.
+pub(crate) fn query(shared: &Shared, request: &QueryRequest<'_>) -> QueryOutcome {
+    let Some(index) = &shared.index else {
+        return QueryOutcome::default();
+    };
+    let found_max = shared.options.query_messages_max;
+    let mut offsets = index.find(request, found_max);
+    offsets.sort_unstable();
+    let records = offsets
+        .into_iter()
+        .filter_map(|offset| record_at(shared, offset).ok());
+    let mut records: Vec<Bytes> = records
+        .filter(|record| is_wanted(record, request))
+        .collect();
+    let messages_max = request.messages_max.min(found_max);
+    records.drain(..records.len().saturating_sub(messages_max));
+    let (offset, timestamp) = index.last_update();
+    QueryOutcome {
+        records,
+        index_last_update_timestamp: timestamp,
+        index_last_update_physical_offset: offset,
+    }
+}
+
+/// Keys of one hash differ, and the index knows times by the second only.
+fn is_wanted(bytes: &[u8], request: &QueryRequest<'_>) -> bool {
+    let Ok(view) = record::check(bytes, CheckBody::Skip) else {
+        return false;
+    };
+    let in_time = (request.begin_ms..=request.end_ms).contains(&view.store_timestamp);
+    in_time && view.topic == request.topic && has_key(&view, request.key)
+}
+
+fn has_key(view: &RecordView<'_>, key: &str) -> bool {
+    let text = view.properties_text();
+    let unique = properties::get(&text, property_name::UNIQUE_KEY);
+    let keys = properties::get(&text, property_name::KEYS).unwrap_or_default();
+    unique == Some(key)
+        || keys
+            .split(property_name::KEY_SEPARATOR)
+            .any(|one| one == key)
+}

@@ -1,0 +1,159 @@
+//! What the store's threads and its callers share.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use thrustmq_proto_compat::clock::Clock;
+
+use crate::api::ArrivalListener;
+use crate::commit_log::CommitLog;
+use crate::commit_log::appender::Appender;
+use crate::consume_queue::table::ConsumeQueues;
+use crate::counters::Counters;
+use crate::error::NotWritable;
+use crate::flush_waiters::FlushWaiters;
+use crate::index::Index;
+use crate::layout::Layout;
+use crate::offset::Progress;
+use crate::options::{FlushMode, StoreOptions};
+use crate::wakeup::Wakeup;
+
+/// The parts of an open store.
+pub(crate) struct Shared {
+    pub(crate) options: StoreOptions,
+    pub(crate) layout: Layout,
+    pub(crate) clock: Clock,
+    pub(crate) opened_ms: i64,
+    /// Bytes at the end of the log that are taken to be in memory.
+    pub(crate) memory_bytes: i64,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) log: Arc<CommitLog>,
+    pub(crate) appender: Appender,
+    pub(crate) queues: ConsumeQueues,
+    pub(crate) index: Option<Index>,
+    pub(crate) arrivals: Arc<dyn ArrivalListener>,
+    pub(crate) counters: Counters,
+    pub(crate) health: Health,
+    pub(crate) flush_waiters: FlushWaiters,
+    pub(crate) wake_dispatch: Wakeup,
+    pub(crate) wake_flush: Wakeup,
+    pub(crate) wake_checkpoint: Wakeup,
+    pub(crate) wake_retention: Wakeup,
+    /// Held during a pass of retention.
+    pub(crate) retention: Mutex<()>,
+}
+
+impl Shared {
+    /// End of what consumers may see: with a synchronous flush, only what a power cut cannot take.
+    #[inline]
+    pub(crate) fn visible_end(&self) -> i64 {
+        match self.options.flush {
+            FlushMode::Sync => self.progress.flushed(),
+            FlushMode::Async { .. } => self.progress.written(),
+        }
+    }
+
+    /// Whether so old an offset is taken to be in memory.
+    pub(crate) fn is_recent(&self, physical_offset: i64) -> bool {
+        self.progress.written().saturating_sub(physical_offset) <= self.memory_bytes
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("root", &self.layout.root)
+            .field("watermarks", &self.progress.watermarks())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether the store can take messages.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    /// Percent above the limit, 0 if all is well; the two other bits stand above it.
+    state: AtomicU32,
+}
+
+const DISK_PERCENT: u32 = 0xFF;
+const FLUSH_FAILED: u32 = 0x100;
+const DISPATCH_FAILED: u32 = 0x200;
+
+impl Health {
+    /// Why appends are refused.
+    #[inline]
+    pub(crate) fn not_writable(&self) -> Option<NotWritable> {
+        let state = self.state.load(Ordering::Relaxed);
+        if state == 0 {
+            return None;
+        }
+        Some(if state & FLUSH_FAILED != 0 {
+            NotWritable::FlushFailed
+        } else if state & DISPATCH_FAILED != 0 {
+            NotWritable::DispatchFailed
+        } else {
+            NotWritable::DiskFull {
+                used_percent: state & DISK_PERCENT,
+            }
+        })
+    }
+
+    /// For good: what the kernel dropped from its cache cannot be flushed again.
+    pub(crate) fn flush_failed(&self) {
+        self.state.fetch_or(FLUSH_FAILED, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_flush_failed(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & FLUSH_FAILED != 0
+    }
+
+    /// Returns whether that is news.
+    pub(crate) fn dispatch_failed(&self) -> bool {
+        let before = self.state.fetch_or(DISPATCH_FAILED, Ordering::Relaxed);
+        before & DISPATCH_FAILED == 0
+    }
+
+    /// Returns whether that is news.
+    pub(crate) fn dispatch_works(&self) -> bool {
+        if self.state.load(Ordering::Relaxed) & DISPATCH_FAILED == 0 {
+            return false;
+        }
+        self.state.fetch_and(!DISPATCH_FAILED, Ordering::Relaxed);
+        true
+    }
+
+    /// Notes how full the disk is if that is too much, else 0. Returns whether that is news.
+    pub(crate) fn disk_full(&self, percent: u32) -> bool {
+        let percent = percent.min(100);
+        let update = |state: u32| Some(state & !DISK_PERCENT | percent);
+        let before = self
+            .state
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, update)
+            .unwrap_or_else(|before| before);
+        (before & DISK_PERCENT == 0) != (percent == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gravest_cause_is_named() {
+        let health = Health::default();
+        assert_eq!(health.not_writable(), None);
+        assert!(health.disk_full(93) && !health.disk_full(94));
+        assert_eq!(
+            health.not_writable(),
+            Some(NotWritable::DiskFull { used_percent: 94 })
+        );
+        assert!(health.dispatch_failed() && !health.dispatch_failed());
+        assert_eq!(health.not_writable(), Some(NotWritable::DispatchFailed));
+        health.flush_failed();
+        assert!(health.has_flush_failed());
+        assert!(health.dispatch_works() && !health.dispatch_works());
+        assert!(health.disk_full(0));
+        assert_eq!(health.not_writable(), Some(NotWritable::FlushFailed));
+    }
+}
