@@ -7,9 +7,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use thrustmq_proto_compat::properties_text;
+
 use crate::atomic_file;
 use crate::config_table::{ConfigValue, config, edit_distance};
-use crate::properties::{self, Property};
 
 /// A row of the configuration table.
 #[derive(Debug, Clone, Copy)]
@@ -164,7 +165,7 @@ impl NamesrvConfig {
     /// Applies a configuration file. Unknown keys are returned as warnings, since files are shared
     /// between versions; a value of the wrong type is an error.
     pub fn apply_properties(&mut self, text: &str) -> Result<Vec<ConfigError>, ConfigError> {
-        self.apply(&properties::parse(text))
+        self.apply(&properties_text::parse(text))
     }
 
     /// Applies one `key=value`, as of `--set`; an unknown key is an error.
@@ -178,20 +179,19 @@ impl NamesrvConfig {
     pub fn to_properties(&self) -> String {
         let mut keys: Vec<&str> = Self::KEYS.iter().map(|k| k.java).collect();
         keys.sort_unstable();
-        let values = keys.iter().filter_map(|k| Some((k, self.get(k)?)));
-        values
-            .map(|(key, text)| properties::line(key, &text) + "\n")
-            .collect()
+        let entries = keys.iter().filter_map(|key| Some((*key, self.get(key)?)));
+        let entries: Vec<(&str, String)> = entries.collect();
+        properties_text::write(entries.iter().map(|(key, text)| (*key, text.as_str())))
     }
 
-    fn apply(&mut self, properties: &[Property]) -> Result<Vec<ConfigError>, ConfigError> {
+    fn apply(&mut self, properties: &[(String, String)]) -> Result<Vec<ConfigError>, ConfigError> {
         let mut warnings = Vec::new();
-        for property in properties {
-            if WITHOUT_EFFECT.contains(&property.key.as_str()) {
-                tracing::info!(key = property.key, "configuration key has no effect here");
+        for (key, value) in properties {
+            if WITHOUT_EFFECT.contains(&key.as_str()) {
+                tracing::info!(key, "configuration key has no effect here");
                 continue;
             }
-            match self.set(&property.key, &property.value) {
+            match self.set(key, value.trim()) {
                 Err(unknown @ ConfigError::UnknownKey { .. }) => warnings.push(unknown),
                 done => done?,
             }
@@ -241,8 +241,11 @@ impl LiveConfig {
     pub(crate) fn update(&self, text: &str) -> Result<(), UpdateError> {
         let _updating = self.updating.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.current();
-        let properties = properties::parse(text);
-        if properties.iter().any(|p| current.is_black_listed(&p.key)) {
+        let properties = properties_text::parse(text);
+        if properties
+            .iter()
+            .any(|(key, _)| current.is_black_listed(key))
+        {
             return Err(UpdateError::BlackListed);
         }
         let mut next = NamesrvConfig::clone(&current);
@@ -346,6 +349,18 @@ mod tests {
             let text = format!("orderMessageEnable=false\n{refused}");
             assert!(matches!(live.update(&text), Err(UpdateError::BlackListed)));
         }
+        live.update("bindAddress=x\\nkvConfigPath=/etc/passwd")
+            .unwrap();
+        let mut again = NamesrvConfig::default();
+        again
+            .apply_properties(&std::fs::read_to_string(&path).unwrap())
+            .unwrap();
+        assert_eq!(
+            again.kv_config_path,
+            live.current().kv_config_path,
+            "no key slips in by a value"
+        );
+
         let wrong = "orderMessageEnable=false\nenableTopicList=perhaps";
         assert!(matches!(live.update(wrong), Err(UpdateError::Config(_))));
         assert!(live.current().order_message_enable);

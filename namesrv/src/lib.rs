@@ -12,7 +12,6 @@
 
 mod atomic_file;
 mod config_table;
-mod properties;
 
 pub mod config;
 pub mod kv_config;
