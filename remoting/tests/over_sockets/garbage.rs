@@ -7,34 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use thrustmq_proto_compat::clock::Clock;
 use thrustmq_proto_compat::frame;
 use thrustmq_remoting::Server;
-use tracing::span;
 
+use crate::log;
 use crate::scripted_peer::*;
-
-/// Counts lines of WARN and above on its thread.
-struct WarningCounter(Arc<AtomicUsize>);
-
-impl tracing::Subscriber for WarningCounter {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.is_event() && *metadata.level() <= tracing::Level::WARN
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, _: &tracing::Event<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
 
 async fn assert_still_serving(server: &Server) {
     let mut peer = ScriptedPeer::connect(server.local_addr()).await;
@@ -44,9 +19,6 @@ async fn assert_still_serving(server: &Server) {
 
 #[tokio::test]
 async fn what_is_no_frame_closes_the_connection_with_one_line() {
-    let warnings = Arc::new(AtomicUsize::new(0));
-    // The runtime of this test has one thread: the connections' tasks log on it.
-    let _guard = tracing::subscriber::set_default(WarningCounter(Arc::clone(&warnings)));
     let server = serve(echo_routes(&pool("t", 1, 10))).await;
     let longest = u32::try_from(frame::FRAME_BYTES_MAX).unwrap();
     let bad: [(&str, Vec<u8>); 6] = [
@@ -57,11 +29,11 @@ async fn what_is_no_frame_closes_the_connection_with_one_line() {
         ("unknown encoding", vec![0, 0, 0, 4, 7, 0, 0, 0]),
         ("no JSON", vec![0, 0, 0, 6, 0, 0, 0, 2, b'{', b'?']),
     ];
-    for (number, (what, bytes)) in bad.iter().enumerate() {
+    for (what, bytes) in &bad {
         let mut peer = ScriptedPeer::connect(server.local_addr()).await;
         peer.send_bytes(bytes).await;
         peer.expect_close().await;
-        assert_eq!(warnings.load(Ordering::Relaxed), number + 1, "{what}");
+        assert_eq!(log::warnings_of(peer.local_addr()), 1, "{what}");
         assert_still_serving(&server).await;
     }
     eventually("all are forgotten", || server.connections() == 0).await;

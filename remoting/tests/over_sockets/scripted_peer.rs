@@ -16,6 +16,8 @@ use thrustmq_remoting::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::log;
+
 /// Longer than anything here takes, shorter than a person waits.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -49,6 +51,7 @@ pub(crate) fn ping_command(opaque: i32) -> Command {
 }
 
 pub(crate) fn pool(name: &'static str, threads: usize, queue_capacity: usize) -> Arc<Pool> {
+    log::keep();
     Pool::new(PoolOptions {
         name,
         threads,
@@ -159,6 +162,10 @@ impl ScriptedPeer {
             stream,
             received: BytesMut::new(),
         }
+    }
+
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
     }
 
     pub(crate) async fn send(&mut self, command: &Command) {
