@@ -121,3 +121,6 @@ impl Batch {
         self.body_next = 0;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -261,3 +261,6 @@ impl Requests {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

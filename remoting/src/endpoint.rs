@@ -185,8 +185,9 @@ impl Endpoint {
             peer.pending().expire(now, addr);
         }
         for peer in idle {
+            // Told first: of each connection `Closed` is the last.
+            self.tell(ConnectionEvent::Idle { peer: peer.clone() });
             peer.close("idle");
-            self.tell(ConnectionEvent::Idle { peer });
         }
     }
 

@@ -120,3 +120,6 @@ fn deliver(delivery: Delivery) {
         tracing::error!(panic, "a connection event's listener panicked");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -250,3 +250,6 @@ impl Drop for TurnWakes {
         TURN.with_borrow_mut(|turn| turn.is_on = false);
     }
 }
+
+#[cfg(test)]
+mod tests;

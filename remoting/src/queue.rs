@@ -145,3 +145,6 @@ fn move_jobs<T>(from: &mut VecDeque<T>, into: &mut VecDeque<T>, count_max: usize
     into.extend(from.drain(..count));
     count > 0
 }
+
+#[cfg(test)]
+mod tests;

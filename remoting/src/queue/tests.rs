@@ -1,0 +1,82 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::JobQueue;
+use crate::worker;
+
+fn taken(queue: &JobQueue<usize>, count_max: usize) -> Vec<usize> {
+    let mut into = VecDeque::new();
+    queue.try_take(&mut into, count_max);
+    into.into()
+}
+
+#[test]
+fn it_holds_no_more_than_its_capacity_and_gives_in_order() {
+    let queue = JobQueue::new(3);
+    assert_eq!(queue.push(1), Ok(()));
+    let mut jobs = vec![2, 3, 4, 5];
+    queue.push_all(&mut jobs);
+    assert_eq!(jobs, [4, 5]);
+    assert_eq!(queue.push(6), Err(6));
+    assert_eq!(queue.push_beyond(7), Ok(()));
+    assert_eq!((queue.len(), queue.peek(|job| *job)), (4, Some(1)));
+    assert_eq!(taken(&queue, 2), [1, 2]);
+    assert_eq!(taken(&queue, 9), [3, 7]);
+    assert!(taken(&queue, 1).is_empty());
+}
+
+#[test]
+fn jobs_are_taken_off_the_head_as_long_as_they_are_unwanted() {
+    let queue = JobQueue::new(9);
+    queue.push_all(&mut vec![1, 2, 30, 4]);
+    assert_eq!(queue.take_while(|job| *job < 10), [1, 2]);
+    assert_eq!(queue.len(), 2);
+}
+
+#[test]
+fn a_closed_queue_hands_out_what_it_has_and_takes_nothing() {
+    let queue = JobQueue::new(9);
+    queue.push(1).unwrap();
+    queue.close();
+    assert_eq!(queue.push(2), Err(2));
+    assert_eq!(queue.push_beyond(2), Err(2));
+    let mut into = VecDeque::new();
+    assert!(queue.take(&mut into, 5));
+    assert!(!queue.take(&mut into, 5));
+    assert_eq!(into, [1]);
+}
+
+static DONE: AtomicUsize = AtomicUsize::new(0);
+
+#[test]
+fn no_job_is_left_asleep_however_pushes_and_waits_meet() {
+    const JOBS: usize = 20_000;
+    let queue = Arc::new(JobQueue::new(JOBS));
+    let threads = worker::start("t", 4, &queue, |job: usize| {
+        DONE.fetch_add(job, Ordering::Relaxed);
+    });
+    for job in 0..JOBS {
+        match job % 7 {
+            0 => queue.push_all(&mut vec![1]),
+            _ => queue.push(1).unwrap(),
+        }
+        if job % 50 == 0 {
+            // Lets the workers run dry, so that they go to sleep again and again.
+            std::thread::yield_now();
+        }
+    }
+    // Closing would wake whoever sleeps: it comes after all is done.
+    for _ in 0..10_000 {
+        if DONE.load(Ordering::Relaxed) == JOBS {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(DONE.load(Ordering::Relaxed), JOBS);
+    queue.close();
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
+}
