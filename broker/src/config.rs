@@ -13,7 +13,7 @@ mod table;
 mod value;
 
 pub use live::LiveConfig;
-pub(crate) use live::{UpdateError, Updated};
+pub(crate) use live::UpdateError;
 pub use table::BrokerConfig;
 pub use value::{BrokerRole, FlushDiskType};
 

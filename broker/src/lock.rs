@@ -52,7 +52,12 @@ impl QueueLocks {
     }
 
     /// Frees those of the queues that the client holds.
-    pub(crate) fn unlock(&self, group: &str, client_id: &str, queues: &[MessageQueue]) {
+    pub(crate) fn unlock<'q>(
+        &self,
+        group: &str,
+        client_id: &str,
+        queues: impl IntoIterator<Item = &'q MessageQueue>,
+    ) {
         let mut groups = self.groups.lock().expect("no holder of this lock panics");
         let Some(held) = groups.get_mut(group) else {
             return;

@@ -11,7 +11,7 @@ mod producers;
 
 pub(crate) use client::{ClientIdentity, Member};
 pub(crate) use consumers::{
-    ConsumeMode, ConsumerGroup, ConsumerHeartbeat, ConsumerTable, LeftGroup, Registered,
+    ConsumeMode, ConsumerGroup, ConsumerHeartbeat, ConsumerTable, LeftGroup,
 };
 pub(crate) use producers::ProducerTable;
 

@@ -1,5 +1,6 @@
 //! Handlers: free functions, one file a family of requests. `routes.rs` says which runs where.
 
+pub(crate) mod admin;
 pub(crate) mod heartbeat;
 pub(crate) mod lock;
 pub(crate) mod offset;

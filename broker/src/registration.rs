@@ -52,6 +52,20 @@ pub(crate) async fn start(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
     tasks
 }
 
+/// Registers with all name servers once; returns when each has answered or failed.
+pub(crate) async fn register_now(broker: &Arc<Broker>) {
+    let mut registrations = JoinSet::new();
+    for address in broker.namesrv.addresses() {
+        let mut keeper = Keeper {
+            broker: Arc::clone(broker),
+            address: address.clone(),
+            failures: 0,
+        };
+        registrations.spawn(async move { keeper.register(true).await });
+    }
+    while registrations.join_next().await.is_some() {}
+}
+
 /// Tells all name servers that the broker leaves.
 pub(crate) async fn unregister(broker: &Arc<Broker>) {
     let mut calls = JoinSet::new();

@@ -5,16 +5,20 @@
 use std::sync::Arc;
 
 use thrustmq_proto_compat::request_code::*;
-use thrustmq_remoting::Routes;
+use thrustmq_remoting::{Incoming, Responder, Routes, RoutesBuilder};
 
 use crate::broker::Broker;
+use crate::processor::admin::{
+    cleanup, config, connections, group, progress, queue, relay, replica, reset, runtime_info, stats,
+    topic,
+};
 use crate::processor::{heartbeat, lock, offset, pull, query, send, send_back};
 
 /// The routes of the main port.
 pub(crate) fn routes(broker: &Arc<Broker>) -> Arc<Routes> {
     let pools = &broker.pools;
     let store = Arc::clone(&broker.store);
-    Routes::builder(Arc::clone(broker))
+    let rows = Routes::builder(Arc::clone(broker))
         // Sending.
         .on_parked::<SendMessage>(&pools.send, send::send_message)
         .on_parked::<SendMessageV2>(&pools.send, send::send_message_v2)
@@ -36,6 +40,76 @@ pub(crate) fn routes(broker: &Arc<Broker>) -> Arc<Routes> {
         .on::<UpdateConsumerOffset>(&pools.consumer_manage, offset::update_consumer_offset)
         .on::<GetConsumerListByGroup>(&pools.consumer_manage, offset::list_consumers)
         .on::<LockBatchMq>(&pools.admin, lock::lock_queues)
-        .on::<UnlockBatchMq>(&pools.admin, lock::unlock_queues)
-        .build()
+        .on::<UnlockBatchMq>(&pools.admin, lock::unlock_queues);
+    let rows = tables(rows, broker);
+    let rows = figures(rows, broker);
+    clients(rows, broker).build()
+}
+
+/// Topics, groups, offsets and configuration: what operators change.
+fn tables(rows: RoutesBuilder<Broker>, broker: &Arc<Broker>) -> RoutesBuilder<Broker> {
+    let admin = &broker.pools.admin;
+    rows.on_parked::<UpdateAndCreateTopic>(admin, shared(broker, topic::update_topic))
+        .on_parked::<UpdateAndCreateTopicList>(admin, shared(broker, topic::update_topics))
+        .on::<DeleteTopicInBroker>(admin, topic::delete_topic)
+        .on::<GetAllTopicConfig>(admin, topic::all_topics)
+        .on::<GetTopicConfig>(admin, topic::topic_config)
+        .on::<GetSystemTopicListFromBroker>(admin, topic::system_topics)
+        .on::<UpdateAndCreateSubscriptionGroup>(admin, group::update_group)
+        .on::<UpdateAndCreateSubscriptionGroupList>(admin, group::update_groups)
+        .on::<DeleteSubscriptionGroup>(admin, group::delete_group)
+        .on::<GetAllSubscriptionGroupConfig>(admin, group::all_groups)
+        .on::<GetSubscriptionGroupConfig>(admin, group::group_config)
+        .on::<UpdateAndGetGroupForbidden>(admin, group::group_forbidden)
+        .on::<UpdateBrokerConfig>(admin, config::update_config)
+        .on::<GetBrokerConfig>(admin, config::get_config)
+        .on::<InvokeBrokerToResetOffset>(admin, reset::reset_offset)
+        .on::<CloneGroupOffset>(admin, reset::clone_offsets)
+        .on::<GetAllConsumerOffset>(admin, replica::all_consumer_offsets)
+        .on::<GetAllDelayOffset>(admin, replica::all_delay_offsets)
+        .on::<CleanExpiredConsumeQueue>(admin, cleanup::clean_expired_queues)
+        .on::<CleanUnusedTopic>(admin, cleanup::clean_unused_topics)
+        .on::<DeleteExpiredCommitLog>(admin, cleanup::delete_expired_log)
+}
+
+/// What queues hold, how far groups are, and what the broker does.
+fn figures(rows: RoutesBuilder<Broker>, broker: &Arc<Broker>) -> RoutesBuilder<Broker> {
+    let admin = &broker.pools.admin;
+    rows.on::<SearchOffsetByTimestamp>(admin, queue::search_offset)
+        .on::<GetMaxOffset>(admin, queue::max_offset)
+        .on::<GetMinOffset>(admin, queue::min_offset)
+        .on::<GetEarliestMsgStoretime>(admin, queue::earliest_store_time)
+        .on::<QueryConsumeQueue>(admin, queue::query_queue)
+        .on::<GetTopicStatsInfo>(admin, progress::topic_stats)
+        .on::<GetConsumeStats>(admin, progress::consume_stats)
+        .on::<GetBrokerConsumeStats>(admin, progress::all_consume_stats)
+        .on::<QueryConsumeTimeSpan>(admin, progress::consume_time_span)
+        .on::<GetBrokerRuntimeInfo>(admin, runtime_info::runtime_info)
+        .on::<ViewBrokerStatsData>(admin, stats::view_stats)
+}
+
+/// Who is connected, and what only a consumer knows.
+fn clients(rows: RoutesBuilder<Broker>, broker: &Arc<Broker>) -> RoutesBuilder<Broker> {
+    let admin = &broker.pools.admin;
+    rows.on::<GetConsumerConnectionList>(admin, connections::consumer_connections)
+        .on::<GetProducerConnectionList>(admin, connections::producer_connections)
+        .on::<GetAllProducerInfo>(admin, connections::all_producers)
+        .on::<QueryTopicConsumeByWho>(admin, connections::groups_of_topic)
+        .on::<QueryTopicsByConsumer>(admin, connections::topics_of_group)
+        .on::<QuerySubscriptionByConsumer>(admin, connections::subscription)
+        .on_parked::<GetConsumerRunningInfo>(admin, relay::running_info)
+        .on_parked::<ConsumeMessageDirectly>(admin, relay::consume_directly)
+        .on_parked::<InvokeBrokerToGetConsumerStatus>(admin, relay::consumer_status)
+}
+
+/// A handler that keeps the broker for after it has returned.
+fn shared<H>(
+    broker: &Arc<Broker>,
+    handler: fn(&Arc<Broker>, Incoming<H>, Responder),
+) -> impl Fn(&Broker, Incoming<H>, Responder) + Send + Sync + 'static
+where
+    H: 'static,
+{
+    let broker = Arc::clone(broker);
+    move |_, incoming, responder| handler(&broker, incoming, responder)
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, RwLock};
 use thrustmq_proto_compat::clock::Clock;
 use thrustmq_proto_compat::message::names;
 
-pub(crate) use totals::{MessageCounts, Mornings, Rate, Totals};
+pub(crate) use totals::{MessageCounts, Rate, Totals};
 use traffic::Measure;
 pub(crate) use traffic::{SpanData, Traffic, TrafficData};
 

@@ -144,11 +144,6 @@ impl TopicTable {
         }
     }
 
-    /// How many topics there are.
-    pub(crate) fn len(&self) -> usize {
-        self.read().topics.len()
-    }
-
     /// Moves on with every change.
     pub(crate) fn data_version(&self) -> DataVersion {
         self.read().data_version.clone()

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 /// A type that a configuration key can have.
-pub trait ConfigValue: Sized {
+pub(super) trait ConfigValue: Sized {
     /// Reads the text; `None` if it is not of this type.
     fn read(text: &str) -> Option<Self>;
     /// The text that [`ConfigValue::read`] takes; `None` for a value that is not set.

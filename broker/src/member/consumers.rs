@@ -120,11 +120,8 @@ impl ConsumerTable {
 
     /// Takes one client out of one group, and gives the members that stay.
     pub(crate) fn unregister(&self, group: &str, peer: &Peer) -> Option<Arc<ConsumerGroup>> {
-        let before = self.find(group)?;
-        let after = self.without(&mut self.write(), group, |member| {
-            member.client.peer == *peer
-        });
-        Some(after.unwrap_or_else(|| Arc::new(before.without_members())))
+        let is_leaving = |member: &Member| member.client.peer == *peer;
+        self.without(&mut self.write(), group, &is_leaving)?.state
     }
 
     /// Takes a closed connection out of all groups, and gives what is left of those it was in.
@@ -136,12 +133,6 @@ impl ConsumerTable {
     pub(crate) fn remove_expired(&self, silence_ms_max: i64) -> Vec<LeftGroup> {
         let now_ms = self.clock.now_ms();
         self.remove_where(|member| member.is_expired(now_ms, silence_ms_max))
-    }
-
-    /// Names of all groups.
-    pub(crate) fn names(&self) -> BTreeSet<String> {
-        let groups = self.groups.read().expect("no holder of this lock panics");
-        groups.keys().map(|group| group.to_string()).collect()
     }
 
     fn note_fingerprint(&self, group: &str, fingerprint: i32) -> bool {
@@ -181,39 +172,45 @@ impl ConsumerTable {
             .filter(|(_, state)| state.members().any(|member| leaves(member)))
             .map(|(group, _)| group.clone())
             .collect();
-        let mut left = Vec::with_capacity(names.len());
-        for group in names {
-            let state = self.without(&mut groups, &group, &leaves);
-            left.push(LeftGroup { group, state });
-        }
-        left
+        let left = names.iter();
+        left.filter_map(|group| self.without(&mut groups, group, &leaves))
+            .collect()
     }
 
-    /// Takes members out of a group; what is left, unless nobody is.
+    /// Takes members out of a group.
     fn without(
         &self,
         groups: &mut HashMap<Arc<str>, Arc<ConsumerGroup>>,
         group: &str,
-        leaves: impl Fn(&Member) -> bool,
-    ) -> Option<Arc<ConsumerGroup>> {
+        leaves: &impl Fn(&Member) -> bool,
+    ) -> Option<LeftGroup> {
         let mut state = ConsumerGroup::clone(groups.get(group)?);
+        let mut gone = Vec::new();
         state.members.retain(|_, member| {
-            let leaves = leaves(member);
-            if leaves {
+            let stays = !leaves(member);
+            if !stays {
                 let client = &member.client;
                 let addr = client.peer.remote_addr();
                 tracing::info!(group, client_id = client.client_id, %addr, "consumer leaves");
+                gone.push(member.clone());
             }
-            !leaves
+            stays
         });
-        if state.members.is_empty() {
-            groups.remove(group);
-            self.forget_fingerprint(group);
-            return None;
+        let state = (!state.members.is_empty()).then(|| Arc::new(state));
+        match &state {
+            Some(state) => {
+                groups.insert(group.into(), state.clone());
+            }
+            None => {
+                groups.remove(group);
+                self.forget_fingerprint(group);
+            }
         }
-        let state = Arc::new(state);
-        groups.insert(group.into(), state.clone());
-        Some(state)
+        Some(LeftGroup {
+            group: group.into(),
+            gone,
+            state,
+        })
     }
 
     fn forget_fingerprint(&self, group: &str) {
@@ -233,6 +230,8 @@ impl ConsumerTable {
 #[derive(Debug)]
 pub(crate) struct LeftGroup {
     pub(crate) group: Arc<str>,
+    /// Who has left.
+    pub(crate) gone: Vec<Arc<Member>>,
     /// What is left of it; `None` if nobody is.
     pub(crate) state: Option<Arc<ConsumerGroup>>,
 }
@@ -254,13 +253,6 @@ impl ConsumerGroup {
     /// Whether every member gets every message: then no one needs to share queues.
     pub(crate) fn is_broadcast(&self) -> bool {
         self.mode.message_model == MessageModel::Broadcasting
-    }
-
-    fn without_members(&self) -> Self {
-        Self {
-            members: BTreeMap::new(),
-            ..self.clone()
-        }
     }
 
     /// Whether the heartbeat tells nothing new; the member's sign of life is then noted.
