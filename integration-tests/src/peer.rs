@@ -80,6 +80,9 @@ pub fn result_line(printed: &str, success: bool) -> anyhow::Result<String> {
 
 /// Java's logger reports its own configuration in hundreds of lines.
 fn without_logger_noise(printed: &str) -> String {
-    let lines: Vec<&str> = printed.lines().filter(|line| !line.contains("|-")).collect();
+    let lines: Vec<&str> = printed
+        .lines()
+        .filter(|line| !line.contains("|-"))
+        .collect();
     lines.join("\n")
 }

@@ -26,10 +26,7 @@ impl Server {
     /// Starts `command`, appending its output to `<directory>/<name>.log`.
     pub fn start(mut command: Command, directory: &Path, name: &str) -> anyhow::Result<Self> {
         let log_path = directory.join(format!("{name}.log"));
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(&log_path)?;
+        let log = File::options().create(true).append(true).open(&log_path)?;
         let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -85,6 +82,14 @@ impl Server {
             .with_context(|| format!("{} ended with {status}", self.name))
     }
 
+    /// Ends the process without asking it.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        self.stopped = true;
+        Ok(())
+    }
+
     /// A clean stop of one of our servers: exit code 0 and no unannounced warning in its log.
     pub fn finish(mut self, allowed: &[&str]) -> anyhow::Result<()> {
         let code = self.terminate()?;
@@ -119,8 +124,7 @@ impl Drop for Server {
             let tail = log.get(start..).unwrap_or(&log);
             eprintln!("--- log of {}:\n{tail}", self.name);
         }
-        let killed = self.child.kill().and_then(|()| self.child.wait());
-        if let Err(error) = killed {
+        if let Err(error) = self.kill() {
             eprintln!("kill {}: {error}", self.name);
         }
     }

@@ -106,8 +106,7 @@ impl RawConnection {
 
     /// True when the server closes the connection; false when it stays open and silent for a second.
     pub fn is_closed_by_server(&mut self) -> anyhow::Result<bool> {
-        self.stream
-            .set_read_timeout(Some(Duration::from_secs(1)))?;
+        self.stream.set_read_timeout(Some(Duration::from_secs(1)))?;
         let mut rest = Vec::new();
         let closed = match self.stream.read_to_end(&mut rest) {
             Ok(_) => true,

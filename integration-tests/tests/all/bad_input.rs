@@ -209,12 +209,11 @@ fn missing_and_malformed_fields() -> anyhow::Result<()> {
             for fields in [&[][..], &malformed[..]] {
                 for body in bodies {
                     let answer = connection.call(*code, fields, body).map_err(|error| {
-                        error.context(format!("code {code} at {address} with {fields:?}, {body:?}"))
+                        error.context(format!(
+                            "code {code} at {address} with {fields:?}, {body:?}"
+                        ))
                     })?;
-                    assert!(
-                        !answer.remark.contains("panick"),
-                        "code {code}: {answer:?}"
-                    );
+                    assert!(!answer.remark.contains("panick"), "code {code}: {answer:?}");
                 }
             }
         }

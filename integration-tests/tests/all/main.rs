@@ -6,3 +6,4 @@ mod lifecycle;
 mod load;
 mod mixed;
 mod mqadmin;
+mod rust_client;
