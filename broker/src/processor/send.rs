@@ -253,7 +253,8 @@ fn append_one(
 ) -> Result<Stored, Refusal> {
     let broker = sending.broker;
     let body: Bytes = sending.incoming.command.body.to_bytes();
-    if body.is_empty() {
+    let bytes_max = usize::try_from(sending.config.message_bytes_max).unwrap_or(0);
+    if body.is_empty() || body.len() > bytes_max {
         return Err(illegal(sending.config));
     }
     let mut message = sending.new_message();

@@ -132,7 +132,7 @@ fn describe(topic: &TopicConfig) -> String {
     let bit = |mask: i32, letter: char| if topic.perm & mask == 0 { '-' } else { letter };
     format!(
         "TopicConfig [topicName={}, readQueueNums={}, writeQueueNums={}, perm={}{}{}, \
-         topicFilterType={:?}, topicSysFlag={}, order={}, attributes={:?}]",
+         topicFilterType={}, topicSysFlag={}, order={}, attributes={:?}]",
         topic.topic_name,
         topic.read_queue_nums,
         topic.write_queue_nums,

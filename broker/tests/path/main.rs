@@ -1,0 +1,12 @@
+//! A real broker on free ports and a real data directory, driven through remoting's client: the path
+//! of a message from its send to its consumers.
+
+mod delay;
+mod harness;
+mod lifecycle;
+mod long_polling;
+mod name_server;
+mod pull;
+mod query;
+mod retry;
+mod send;
