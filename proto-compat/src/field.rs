@@ -3,6 +3,7 @@
 //! RocketMQ's headers are string maps whatever the encoding. [`ExtFields`] keeps one in a single text
 //! buffer with a list of ranges: two allocations a command, however many fields it has.
 
+use std::convert::Infallible;
 use std::fmt;
 
 /// A type that a header field can have.
@@ -136,16 +137,33 @@ impl ExtFields {
     }
 
     /// Appends a field whose value `write` appends to the text.
-    pub(crate) fn push_with(&mut self, key: &str, write: impl FnOnce(&mut String)) {
+    fn push_with(&mut self, key: &str, write: impl FnOnce(&mut String)) {
+        let infallible: Result<(), Infallible> = self.try_push_with(key, |out| {
+            write(out);
+            Ok(())
+        });
+        infallible.unwrap_or_else(|never| match never {});
+    }
+
+    /// The same, for a value that may turn out to be none; then the map is unchanged.
+    pub(crate) fn try_push_with<E>(
+        &mut self,
+        key: &str,
+        write: impl FnOnce(&mut String) -> Result<(), E>,
+    ) -> Result<(), E> {
         let key_start = self.end();
         self.text.push_str(key);
         let value_start = self.end();
-        write(&mut self.text);
+        if let Err(error) = write(&mut self.text) {
+            self.text.truncate(key_start as usize);
+            return Err(error);
+        }
         self.ranges.push(Range {
             key_start,
             value_start,
             value_end: self.end(),
         });
+        Ok(())
     }
 
     /// Sets a field, replacing one of the same key.

@@ -7,7 +7,8 @@
 //! alphabetical order. A map whose keys are structs is an ordinary `BTreeMap`.
 
 mod deserialize;
-mod parse;
+pub(crate) mod parse;
+pub(crate) mod scan;
 mod serialize;
 mod text;
 

@@ -1,20 +1,109 @@
 //! The JSON header (02-remoting §2.2): one flat object, key order irrelevant, unknown keys ignored.
-
-use std::borrow::Cow;
-use std::fmt;
+//!
+//! Every request and answer passes here, so it is read in one pass, and the values of `extFields` go
+//! straight into the command's text buffer.
 
 use bytes::{BufMut, BytesMut};
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::command::{Command, Language};
+use crate::fastjson::BodyError;
+use crate::fastjson::parse::{Value, parse_value};
+use crate::fastjson::scan::Scanner;
 use crate::field::ExtFields;
 use crate::frame::FrameError;
 
+/// Java's send headers have some 15 fields in some 400 bytes.
+const FIELDS_EXPECTED: usize = 16;
+
 /// Reads a header; the body is the caller's.
 pub(crate) fn decode(header: &[u8]) -> Result<Command, FrameError> {
-    let parsed: JsonHeader =
-        serde_json::from_slice(header).map_err(|e| FrameError::Header(e.to_string()))?;
-    Ok(parsed.0)
+    read(header).map_err(|e| FrameError::Header(e.to_string()))
+}
+
+fn read(header: &[u8]) -> Result<Command, BodyError> {
+    let mut scanner = Scanner::new(header)?;
+    let mut command = Command::new(0);
+    command.language = Language::Other;
+    command.version = 0;
+    if scanner.next_token() != Some(b'{') {
+        return Err(scanner.error("a header is an object"));
+    }
+    scanner.step();
+    while scanner.next_element() != Some(b'}') {
+        let key = scanner.key()?;
+        scanner.colon()?;
+        match key.as_ref() {
+            "code" => command.code = integer(&mut scanner)?,
+            "language" => command.language = language(&mut scanner)?,
+            "version" => command.version = integer(&mut scanner)?,
+            "opaque" => command.opaque = integer(&mut scanner)?,
+            "flag" => command.flag = integer(&mut scanner)?,
+            "remark" => command.remark = text(&mut scanner)?,
+            "extFields" => command.fields = read_fields(&mut scanner, header.len())?,
+            _ => drop(parse_value(&mut scanner)?),
+        }
+        scanner.end_of_element(b'}')?;
+    }
+    scanner.step();
+    match scanner.next_token() {
+        None => Ok(command),
+        Some(_) => Err(scanner.error("more text after the header")),
+    }
+}
+
+fn integer(scanner: &mut Scanner<'_>) -> Result<i32, BodyError> {
+    let number = match parse_value(scanner)? {
+        Value::Number(number) => number.parse().ok(),
+        Value::Text(number) => number.parse().ok(),
+        Value::Null => Some(0),
+        Value::Bool(_) | Value::List(_) | Value::Object(_) => None,
+    };
+    number.ok_or_else(|| scanner.error("a number of 32 bits was expected"))
+}
+
+fn text(scanner: &mut Scanner<'_>) -> Result<Option<String>, BodyError> {
+    match parse_value(scanner)? {
+        Value::Text(text) => Ok(Some(text.into_owned())),
+        Value::Null => Ok(None),
+        Value::Number(_) | Value::Bool(_) | Value::List(_) | Value::Object(_) => {
+            Err(scanner.error("text was expected"))
+        }
+    }
+}
+
+fn language(scanner: &mut Scanner<'_>) -> Result<Language, BodyError> {
+    let name = text(scanner)?;
+    Ok(name.map_or(Language::Other, |name| Language::from_name(&name)))
+}
+
+fn read_fields(scanner: &mut Scanner<'_>, text_bytes: usize) -> Result<ExtFields, BodyError> {
+    if scanner.next_token() != Some(b'{') {
+        if parse_value(scanner)? == Value::Null {
+            return Ok(ExtFields::new());
+        }
+        return Err(scanner.error("an object of text fields was expected"));
+    }
+    scanner.step();
+    let mut fields = ExtFields::with_capacity(FIELDS_EXPECTED, text_bytes);
+    while scanner.next_element() != Some(b'}') {
+        let key = scanner.key()?;
+        scanner.colon()?;
+        if let Some(quote @ (b'"' | b'\'')) = scanner.next_token() {
+            fields.try_push_with(&key, |out| scanner.quoted_into(quote, out))?;
+        } else {
+            match parse_value(scanner)? {
+                Value::Number(number) => fields.push_text(&key, number),
+                Value::Bool(value) => fields.push(&key, &value),
+                Value::Null => {}
+                Value::Text(_) | Value::List(_) | Value::Object(_) => {
+                    return Err(scanner.error("a field is text, a number, a boolean or null"));
+                }
+            }
+        }
+        scanner.end_of_element(b'}')?;
+    }
+    scanner.step();
+    Ok(fields)
 }
 
 /// Appends the header.
@@ -58,162 +147,43 @@ fn encode_text(text: &str, out: &mut BytesMut) {
         .expect("text always has a JSON form, and memory takes it");
 }
 
-struct JsonHeader(Command);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<'de> Deserialize<'de> for JsonHeader {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(HeaderVisitor)
+    #[test]
+    fn a_header_of_another_writer_is_read() {
+        let header = br#" {"version":"317","unknown":{"a":[1,{}]},"extFields":{"a":1,"b":true,"c":null,
+            "d":"x\u0001\"y","e":-1.5},"language":"GO","opaque":7,"flag":2,"remark":null,"code":10} "#;
+        let command = decode(header).unwrap();
+        assert_eq!(
+            (command.code, command.version, command.opaque),
+            (10, 317, 7)
+        );
+        assert_eq!(command.language, Language::Go);
+        assert!(command.is_oneway() && command.remark.is_none());
+        let expected = [("a", "1"), ("b", "true"), ("d", "x\u{1}\"y"), ("e", "-1.5")];
+        assert_eq!(command.fields, expected.into_iter().collect());
+        let bare = decode(br#"{"extFields":null}"#).unwrap();
+        assert_eq!((bare.code, bare.language), (0, Language::Other));
+        assert!(bare.fields.is_empty());
     }
-}
 
-struct HeaderVisitor;
-
-impl<'de> Visitor<'de> for HeaderVisitor {
-    type Value = JsonHeader;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a header object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonHeader, A::Error> {
-        let mut command = Command::new(0);
-        command.language = Language::Other;
-        command.version = 0;
-        while let Some(key) = map.next_key::<Text<'de>>()? {
-            match key.0.as_ref() {
-                "code" => command.code = map.next_value()?,
-                "language" => command.language = language(map.next_value()?),
-                "version" => command.version = map.next_value()?,
-                "opaque" => command.opaque = map.next_value()?,
-                "flag" => command.flag = map.next_value()?,
-                "remark" => command.remark = map.next_value()?,
-                "extFields" => command.fields = map.next_value::<Fields>()?.0,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
+    #[test]
+    fn what_is_no_header_is_refused() {
+        for header in [
+            "",
+            "[]",
+            "{",
+            "{\"code\":3000000000}",
+            "{\"code\":[]}",
+            "{\"remark\":5}",
+            "{\"extFields\":[]}",
+            "{\"extFields\":{\"a\":{}}}",
+            "{\"extFields\":{\"a\":\"b}",
+            "{} {}",
+        ] {
+            assert!(decode(header.as_bytes()).is_err(), "{header}");
         }
-        Ok(JsonHeader(command))
-    }
-}
-
-fn language(name: Option<Text<'_>>) -> Language {
-    name.map_or(Language::Other, |name| Language::from_name(&name.0))
-}
-
-/// Text that borrows from the frame where it has no escapes.
-struct Text<'de>(Cow<'de, str>);
-
-impl<'de> Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TextVisitor)
-    }
-}
-
-struct TextVisitor;
-
-impl<'de> Visitor<'de> for TextVisitor {
-    type Value = Text<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
-        Ok(Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
-        Ok(Text(Cow::Owned(text.to_owned())))
-    }
-}
-
-/// The `extFields` object, or null.
-struct Fields(ExtFields);
-
-impl<'de> Deserialize<'de> for Fields {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FieldsVisitor)
-    }
-}
-
-struct FieldsVisitor;
-
-/// Java's send headers have some 15 fields in some 400 bytes.
-const FIELDS_EXPECTED: usize = 16;
-const FIELD_TEXT_BYTES_EXPECTED: usize = 512;
-
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of text fields")
-    }
-
-    fn visit_unit<E>(self) -> Result<Fields, E> {
-        Ok(Fields(ExtFields::new()))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-        let mut fields = ExtFields::with_capacity(FIELDS_EXPECTED, FIELD_TEXT_BYTES_EXPECTED);
-        while let Some(key) = map.next_key::<Text<'de>>()? {
-            map.next_value_seed(FieldSeed {
-                key: &key.0,
-                fields: &mut fields,
-            })?;
-        }
-        Ok(Fields(fields))
-    }
-}
-
-/// Puts one value straight into the map's text buffer.
-struct FieldSeed<'a> {
-    key: &'a str,
-    fields: &'a mut ExtFields,
-}
-
-impl<'de> serde::de::DeserializeSeed<'de> for FieldSeed<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for FieldSeed<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text, a number, a boolean or null")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        self.fields.push_text(self.key, text);
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
-        self.fields.push(self.key, &value);
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
-        self.fields.push(self.key, &value);
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
-        self.fields
-            .push_text(self.key, itoa::Buffer::new().format(value));
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
-        self.fields.push_text(self.key, &value.to_string());
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
     }
 }

@@ -1,0 +1,199 @@
+//! Steps over JSON text: blanks, words, quoted text. Bodies and JSON headers both stand on it.
+
+use std::borrow::Cow;
+
+use super::BodyError;
+
+/// A place in a text. It is always a character's first byte: only ASCII is stepped over by bytes.
+pub(crate) struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    /// Stands at the beginning of a text.
+    pub(crate) fn new(json: &'a [u8]) -> Result<Self, BodyError> {
+        let text = std::str::from_utf8(json).map_err(|e| BodyError::Syntax {
+            at: e.valid_up_to(),
+            what: "not UTF-8",
+        })?;
+        Ok(Self { text, at: 0 })
+    }
+
+    /// Steps over blanks to the byte that says what comes.
+    pub(crate) fn next_token(&mut self) -> Option<u8> {
+        self.skip(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r' | 0x08 | 0x0c));
+        self.peek()
+    }
+
+    /// The same, and steps over commas as well: fastjson does not mind how many there are.
+    pub(crate) fn next_element(&mut self) -> Option<u8> {
+        self.skip(|b| matches!(b, b',' | b' ' | b'\t' | b'\n' | b'\r' | 0x08 | 0x0c));
+        self.peek()
+    }
+
+    /// After an element: only a comma or the closing bracket may follow.
+    pub(crate) fn end_of_element(&mut self, close: u8) -> Result<(), BodyError> {
+        match self.next_token() {
+            Some(b',') => Ok(()),
+            Some(found) if found == close => Ok(()),
+            _ => Err(self.error("a comma or a closing bracket is missing")),
+        }
+    }
+
+    /// Steps over the byte at hand, which must be ASCII.
+    pub(crate) fn step(&mut self) {
+        self.at += 1;
+    }
+
+    /// Steps over blanks and then a colon.
+    pub(crate) fn colon(&mut self) -> Result<(), BodyError> {
+        if self.next_token() != Some(b':') {
+            return Err(self.error("a colon is missing"));
+        }
+        self.step();
+        Ok(())
+    }
+
+    /// A key of an object: quoted text or a name without quotes.
+    pub(crate) fn key(&mut self) -> Result<Cow<'a, str>, BodyError> {
+        if let Some(quote @ (b'"' | b'\'')) = self.peek() {
+            return self.quoted(quote);
+        }
+        match self.bare() {
+            "" => Err(self.error("a key is missing")),
+            name => Ok(Cow::Borrowed(name)),
+        }
+    }
+
+    /// Takes the longest run of characters that stand in numbers, names and words.
+    pub(crate) fn bare(&mut self) -> &'a str {
+        let rest = self.rest();
+        let is_inside =
+            |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | b'-' | b'+' | b'.');
+        let length = rest.bytes().position(|b| !is_inside(b));
+        let length = length.unwrap_or(rest.len());
+        self.at += length;
+        rest.get(..length).unwrap_or_default()
+    }
+
+    /// A number's text.
+    pub(crate) fn number(&mut self) -> Result<&'a str, BodyError> {
+        let number = self.bare();
+        let digits = number.strip_prefix('-').unwrap_or(number);
+        let is_integer = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        if is_integer || number.parse::<f64>().is_ok_and(f64::is_finite) {
+            Ok(number)
+        } else {
+            Err(self.error("malformed number"))
+        }
+    }
+
+    /// Text in quotes; borrowed if it has no escapes.
+    pub(crate) fn quoted(&mut self, quote: u8) -> Result<Cow<'a, str>, BodyError> {
+        self.step();
+        let plain = self.plain(quote)?;
+        if self.peek() == Some(quote) {
+            self.step();
+            return Ok(Cow::Borrowed(plain));
+        }
+        let mut text = plain.to_owned();
+        self.quoted_rest(quote, &mut text)?;
+        Ok(Cow::Owned(text))
+    }
+
+    /// Appends text in quotes to `text`.
+    pub(crate) fn quoted_into(&mut self, quote: u8, text: &mut String) -> Result<(), BodyError> {
+        self.step();
+        text.push_str(self.plain(quote)?);
+        self.quoted_rest(quote, text)
+    }
+
+    /// Stands at an escape or at the closing quote.
+    fn quoted_rest(&mut self, quote: u8, text: &mut String) -> Result<(), BodyError> {
+        while self.peek() != Some(quote) {
+            text.push(self.escape()?);
+            text.push_str(self.plain(quote)?);
+        }
+        self.step();
+        Ok(())
+    }
+
+    /// Takes text up to an escape or the closing quote, one of which must come.
+    fn plain(&mut self, quote: u8) -> Result<&'a str, BodyError> {
+        let rest = self.rest();
+        let length = rest.bytes().position(|b| b == quote || b == b'\\');
+        let length = length.ok_or_else(|| self.error("text without its closing quote"))?;
+        self.at += length;
+        Ok(rest.get(..length).unwrap_or_default())
+    }
+
+    fn escape(&mut self) -> Result<char, BodyError> {
+        self.step();
+        let Some(letter) = self.peek() else {
+            return Err(self.error("text ends in an escape"));
+        };
+        let escaped = match letter {
+            b'"' | b'\\' | b'/' | b'\'' => char::from(letter),
+            b'b' => '\u{8}',
+            b't' => '\t',
+            b'n' => '\n',
+            b'v' => '\u{b}',
+            b'f' | b'F' => '\u{c}',
+            b'r' => '\r',
+            b'0'..=b'7' => char::from(letter - b'0'),
+            b'x' => return self.hex(2).map(|code| char::from(code as u8)),
+            b'u' => return self.utf16(),
+            _ => return Err(self.error("unknown escape")),
+        };
+        self.step();
+        Ok(escaped)
+    }
+
+    /// `\uXXXX`, with its second half if it is the first half of a pair; half a pair becomes U+FFFD.
+    fn utf16(&mut self) -> Result<char, BodyError> {
+        let first = self.hex(4)?;
+        let before_second = self.at;
+        if (0xD800..0xDC00).contains(&first) && self.rest().starts_with("\\u") {
+            self.step();
+            let second = self.hex(4)?;
+            if let Some(Ok(pair)) = char::decode_utf16([first, second]).next() {
+                return Ok(pair);
+            }
+            self.at = before_second;
+        }
+        Ok(char::from_u32(u32::from(first)).unwrap_or(char::REPLACEMENT_CHARACTER))
+    }
+
+    /// The letter at hand and the hexadecimal digits behind it.
+    fn hex(&mut self, digits: usize) -> Result<u16, BodyError> {
+        self.step();
+        let mut code = 0;
+        for _ in 0..digits {
+            let digit = self.peek().and_then(|b| char::from(b).to_digit(16));
+            let digit = digit.ok_or_else(|| self.error("malformed escape"))?;
+            code = code << 4 | digit as u16;
+            self.step();
+        }
+        Ok(code)
+    }
+
+    fn skip(&mut self, is_skipped: impl Fn(u8) -> bool) {
+        while self.peek().is_some_and(&is_skipped) {
+            self.step();
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    /// An error at this place.
+    pub(crate) fn error(&self, what: &'static str) -> BodyError {
+        BodyError::Syntax { at: self.at, what }
+    }
+}
