@@ -14,9 +14,9 @@ mod progress;
 use std::path::Path;
 
 use thrustmq_proto_compat::clock::Clock;
+use thrustmq_proto_compat::message::names::SCHEDULE_TOPIC;
 use thrustmq_proto_compat::message::properties;
 use thrustmq_proto_compat::message::property_name as name;
-use thrustmq_proto_compat::message::names::SCHEDULE_TOPIC;
 
 use crate::metadata_file::LoadError;
 use alarm::Alarm;

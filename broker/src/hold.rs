@@ -13,6 +13,9 @@ use thrustmq_store::RecordFilter;
 
 use crate::tag_filter::TagFilter;
 
+/// Pulls that may be parked at a time; more are answered at once.
+const PARKED_MAX: usize = 100_000;
+
 /// A pull that waits.
 pub(crate) struct ParkedPull {
     /// The request; its queue offset is the one it waits for.
@@ -30,6 +33,7 @@ pub(crate) struct ParkedPull {
 #[derive(Default)]
 struct Parked {
     topics: HashMap<String, HashMap<i32, Vec<ParkedPull>>>,
+    count: usize,
     closed: bool,
 }
 
@@ -44,12 +48,13 @@ impl HoldTable {
     /// between its read and the parking.
     ///
     /// # Errors
-    /// The table is closed; the pull comes back.
+    /// The table is full or closed; the pull comes back.
     pub(crate) fn park(&self, pull: ParkedPull) -> Result<(), Box<ParkedPull>> {
         let mut parked = self.lock();
-        if parked.closed {
+        if parked.closed || parked.count >= PARKED_MAX {
             return Err(Box::new(pull));
         }
+        parked.count += 1;
         let topic = &pull.incoming.header.topic;
         let queue_id = pull.incoming.header.queue_id;
         if !parked.topics.contains_key(topic) {
@@ -75,23 +80,31 @@ impl HoldTable {
     }
 
     /// Takes the pulls of a queue that wait for an offset before `queue_end`.
-    pub(crate) fn take_behind(&self, topic: &str, queue_id: i32, queue_end: i64) -> Vec<ParkedPull> {
+    pub(crate) fn take_behind(
+        &self,
+        topic: &str,
+        queue_id: i32,
+        queue_end: i64,
+    ) -> Vec<ParkedPull> {
         self.take_of(topic, queue_id, |pull| {
             queue_end > pull.incoming.header.queue_offset
         })
     }
 
-    /// Takes the pulls whose time is up.
+    /// Takes the pulls whose time is up, and those whose client is gone.
     pub(crate) fn take_overdue(&self, now_ms: i64) -> Vec<ParkedPull> {
         let mut parked = self.lock();
         let mut taken = Vec::new();
         parked.topics.retain(|_, queues| {
             queues.retain(|_, pulls| {
-                taken.extend(pulls.extract_if(.., |pull| pull.deadline_ms <= now_ms));
+                taken.extend(pulls.extract_if(.., |pull| {
+                    pull.deadline_ms <= now_ms || !pull.responder.peer().is_open()
+                }));
                 !pulls.is_empty()
             });
             !queues.is_empty()
         });
+        parked.count -= taken.len();
         taken
     }
 
@@ -99,6 +112,7 @@ impl HoldTable {
     pub(crate) fn close(&self) -> Vec<ParkedPull> {
         let mut parked = self.lock();
         parked.closed = true;
+        parked.count = 0;
         let topics = std::mem::take(&mut parked.topics);
         let queues = topics.into_values().flat_map(HashMap::into_values);
         queues.flatten().collect()
@@ -109,7 +123,10 @@ impl HoldTable {
         let parked = self.lock();
         let of_topic = |(topic, queues): (&String, &HashMap<i32, Vec<ParkedPull>>)| {
             let topic = topic.clone();
-            queues.keys().map(|queue_id| (topic.clone(), *queue_id)).collect::<Vec<_>>()
+            queues
+                .keys()
+                .map(|queue_id| (topic.clone(), *queue_id))
+                .collect::<Vec<_>>()
         };
         parked.topics.iter().flat_map(of_topic).collect()
     }
@@ -127,13 +144,14 @@ impl HoldTable {
         let Some(pulls) = queues.get_mut(&queue_id) else {
             return Vec::new();
         };
-        let taken = pulls.extract_if(.., |pull| suits(pull)).collect();
+        let taken: Vec<_> = pulls.extract_if(.., |pull| suits(pull)).collect();
         if pulls.is_empty() {
             queues.remove(&queue_id);
         }
         if queues.is_empty() {
             parked.topics.remove(topic);
         }
+        parked.count -= taken.len();
         taken
     }
 

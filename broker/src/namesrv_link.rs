@@ -33,7 +33,10 @@ impl NamesrvLink {
     pub(crate) fn new(addresses: Option<&str>, client: Client) -> Self {
         let addresses = addresses.unwrap_or("").split(SEPARATOR).map(str::trim);
         Self {
-            addresses: addresses.filter(|a| !a.is_empty()).map(str::to_owned).collect(),
+            addresses: addresses
+                .filter(|a| !a.is_empty())
+                .map(str::to_owned)
+                .collect(),
             client,
             changes: watch::Sender::new(0),
         }
@@ -47,7 +50,8 @@ impl NamesrvLink {
     /// A topic or the broker's permission has changed: registers at once with every name server.
     /// Changes that come while a registration is under way are registered together after it.
     pub(crate) fn register_soon(&self) {
-        self.changes.send_modify(|change| *change = change.wrapping_add(1));
+        self.changes
+            .send_modify(|change| *change = change.wrapping_add(1));
     }
 
     /// Hears of changes from now on.
@@ -63,7 +67,9 @@ impl NamesrvLink {
         body: Bytes,
         timeout: Duration,
     ) -> Result<Vec<String>, CallError> {
-        let called = self.client.call_as::<RegisterBroker>(address, header, body, timeout);
+        let called = self
+            .client
+            .call_as::<RegisterBroker>(address, header, body, timeout);
         let reply = called.await?;
         Ok(ordered_topics(address, &reply.body))
     }
@@ -77,7 +83,9 @@ impl NamesrvLink {
         version: &DataVersion,
     ) -> Result<bool, CallError> {
         let body = fastjson::to_vec(version).unwrap_or_default();
-        let called = self.client.call_as::<QueryDataVersion>(address, header, body, CALL_TIMEOUT);
+        let called = self
+            .client
+            .call_as::<QueryDataVersion>(address, header, body, CALL_TIMEOUT);
         Ok(called.await?.header.changed)
     }
 
@@ -88,7 +96,8 @@ impl NamesrvLink {
         header: &UnRegisterBrokerRequestHeader,
     ) -> Result<(), CallError> {
         let called =
-            self.client.call_as::<UnregisterBroker>(address, header, Bytes::new(), CALL_TIMEOUT);
+            self.client
+                .call_as::<UnregisterBroker>(address, header, Bytes::new(), CALL_TIMEOUT);
         called.await.map(|_| ())
     }
 

@@ -35,18 +35,26 @@ impl Periodic {
             job(5_000, sweep_missed_pulls),
             job(10_000, |broker| heartbeat::remove_expired(broker)),
             job(10_000, |broker| broker.locks.remove_expired()),
-            job(1_000, |broker| broker.pools.apply_wait_limits(&broker.config.current())),
+            job(1_000, |broker| {
+                broker.pools.apply_wait_limits(&broker.config.current())
+            }),
         ];
         let persists = vec![
-            job(config.consumer_offset_flush_ms, |broker| broker.offsets.flush()),
-            job(config.delay_offset_flush_ms, |broker| broker.delay.persist()),
+            job(config.consumer_offset_flush_ms, |broker| {
+                broker.offsets.flush()
+            }),
+            job(config.delay_offset_flush_ms, |broker| {
+                broker.delay.persist()
+            }),
         ];
         let (stop, stopped) = bounded(0);
         let threads = [("broker-sweep", sweeps), ("broker-persist", persists)]
             .into_iter()
             .map(|(name, jobs)| {
                 let (broker, stopped) = (Arc::clone(broker), stopped.clone());
-                Builder::new().name(name.to_owned()).spawn(move || run(&broker, &jobs, &stopped))
+                Builder::new()
+                    .name(name.to_owned())
+                    .spawn(move || run(&broker, &jobs, &stopped))
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { stop, threads })
@@ -80,7 +88,9 @@ fn run(broker: &Arc<Broker>, jobs: &[Job], stopped: &Receiver<()>) {
             }
         }
         let next_ms = due_ms.iter().min().copied().unwrap_or(i64::MAX);
-        let wait_ms = next_ms.saturating_sub(broker.clock.now_ms()).clamp(1, 1_000);
+        let wait_ms = next_ms
+            .saturating_sub(broker.clock.now_ms())
+            .clamp(1, 1_000);
         let wait = Duration::from_millis(wait_ms.unsigned_abs());
         match stopped.recv_timeout(wait) {
             Err(RecvTimeoutError::Timeout) => {}

@@ -36,9 +36,17 @@ impl Pools {
         let pools = Self {
             send: pool("send", config.send_threads, config.send_queue_max),
             pull: pool("pull", config.pull_threads, config.pull_queue_max),
-            lite_pull: pool("lite-pull", config.lite_pull_threads, config.lite_pull_queue_max),
+            lite_pull: pool(
+                "lite-pull",
+                config.lite_pull_threads,
+                config.lite_pull_queue_max,
+            ),
             query: pool("query", config.query_threads, config.query_queue_max),
-            heartbeat: pool("heartbeat", config.heartbeat_threads, config.heartbeat_queue_max),
+            heartbeat: pool(
+                "heartbeat",
+                config.heartbeat_threads,
+                config.heartbeat_queue_max,
+            ),
             client_manage: pool(
                 "client",
                 config.client_manage_threads,

@@ -99,14 +99,6 @@ pub(crate) fn pulled_topic_not_exist(topic: &str) -> Refusal {
     )
 }
 
-/// A retry or dead-letter topic could not be created.
-pub(crate) fn topic_not_created(topic: &str) -> Refusal {
-    refuse(
-        ResponseCode::SYSTEM_ERROR,
-        format!("topic[{topic}] not exist"),
-    )
-}
-
 pub(crate) fn send_queue_out_of_range(
     queue_id: i32,
     topic: impl Display,

@@ -90,7 +90,10 @@ struct Keeper {
 
 impl Keeper {
     async fn first(mut self) -> Self {
-        if tokio::time::timeout(START_WAIT, self.register(true)).await.is_err() {
+        if tokio::time::timeout(START_WAIT, self.register(true))
+            .await
+            .is_err()
+        {
             self.failures = 1;
         }
         self
@@ -148,7 +151,11 @@ impl Keeper {
         if !force {
             let header = query_header(broker);
             let version = broker.topics.data_version();
-            if !broker.namesrv.has_other_version(address, &header, &version).await? {
+            if !broker
+                .namesrv
+                .has_other_version(address, &header, &version)
+                .await?
+            {
                 return Ok(());
             }
         }
@@ -156,8 +163,13 @@ impl Keeper {
         let body = registration_body(broker, &config);
         let header = register_header(broker, &config, &body);
         let timeout = Duration::from_millis(config.register_timeout_ms.unsigned_abs());
-        let ordered = broker.namesrv.register(address, &header, body, timeout).await?;
-        broker.topics.mark_ordered(ordered.iter().map(String::as_str));
+        let ordered = broker
+            .namesrv
+            .register(address, &header, body, timeout)
+            .await?;
+        broker
+            .topics
+            .mark_ordered(ordered.iter().map(String::as_str));
         Ok(())
     }
 }

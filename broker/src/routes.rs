@@ -9,8 +9,8 @@ use thrustmq_remoting::{Incoming, Responder, Routes, RoutesBuilder};
 
 use crate::broker::Broker;
 use crate::processor::admin::{
-    cleanup, config, connections, group, progress, queue, relay, replica, reset, runtime_info, stats,
-    topic,
+    cleanup, config, connections, group, progress, queue, relay, replica, reset, runtime_info,
+    stats, topic,
 };
 use crate::processor::{heartbeat, lock, offset, pull, query, send, send_back};
 

@@ -1,6 +1,9 @@
 //! From options to a broker that serves, in the order in which things need each other: store and
 //! tables, pools, servers, threads, and the name servers last, when requests can be answered.
 
+mod ports;
+mod store_options;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,12 +14,12 @@ use thrustmq_proto_compat::clock::Clock;
 use thrustmq_proto_compat::message::id::UniqueKeys;
 use thrustmq_proto_compat::request_code::{LitePullMessage, PullMessage};
 use thrustmq_remoting::{Client, ClientOptions, Routes, Server, ServerOptions};
-use thrustmq_store::{ArrivalListener, FlushMode, OpenError, ReadLimit, Store, StoreOptions};
+use thrustmq_store::{ArrivalListener, OpenError, Store};
 
 use crate::arrivals::Arrivals;
 use crate::broker::Broker;
+use crate::config::{BrokerConfig, LiveConfig};
 use crate::connections::Connections;
-use crate::config::{BrokerConfig, FlushDiskType, LiveConfig};
 use crate::delay::{DelayLevels, Delivery, LevelError, Levels};
 use crate::group::GroupTable;
 use crate::hold::HoldTable;
@@ -33,13 +36,8 @@ use crate::routes::routes;
 use crate::shutdown;
 use crate::stats::BrokerStats;
 use crate::topic::TopicTable;
-
-/// The fast port lies this far below the main port.
-const FAST_PORT_BELOW: u16 = 2;
-/// Attempts to find two free ports that lie so, where any will do.
-const FREE_PORT_ATTEMPTS: usize = 20;
-/// Largest body that the store takes; the configured limit, which may change, is below.
-const STORE_BODY_BYTES_MAX: u32 = 16_000_000;
+use ports::{reserve_ports, resolve};
+use store_options::store_options;
 
 /// Why a broker does not start, in one line for its operator.
 #[derive(Debug, thiserror::Error)]
@@ -279,93 +277,6 @@ fn one_line(error: &dyn std::error::Error) -> String {
     line
 }
 
-fn store_options(config: &BrokerConfig) -> Result<StoreOptions, StartError> {
-    let flush = match config.flush_disk_type {
-        FlushDiskType::SyncFlush => FlushMode::Sync,
-        FlushDiskType::AsyncFlush => FlushMode::Async {
-            interval_ms: config.flush_interval_ms.unsigned_abs(),
-        },
-    };
-    let hours = config.delete_when.split(';').filter_map(|hour| hour.trim().parse().ok());
-    Ok(StoreOptions {
-        root: config.store_root_dir.clone().into(),
-        commit_log_dir: config.commit_log_dir.clone().map(Into::into),
-        commit_log_file_bytes: config.commit_log_file_bytes,
-        consume_queue_file_bytes: config.consume_queue_file_bytes,
-        index_slots: config.index_slots,
-        index_entries: config.index_entries,
-        index_enabled: config.message_index,
-        flush,
-        flush_wait_ms_max: config.sync_flush_timeout_ms.unsigned_abs(),
-        message_bytes_max: STORE_BODY_BYTES_MAX,
-        reserved_hours: u32::try_from(config.file_reserved_hours).unwrap_or(u32::MAX),
-        delete_at_hours: hours.collect(),
-        disk_max_used_percent: config.disk_used_ratio_max,
-        disk_clean_forcibly_percent: config.disk_clean_forcibly_ratio,
-        disk_warning_percent: config.disk_warning_ratio,
-        check_crc_on_recovery: config.check_crc_on_recover,
-        page_cache_busy_ms: config.log_busy_ms_max,
-        memory_share_percent: u32::try_from(config.memory_ratio_max).unwrap_or(100),
-        read_limit_in_memory: ReadLimit {
-            bytes_max: config.memory_transfer_bytes_max,
-            messages_max: config.memory_transfer_messages_max,
-        },
-        read_limit_on_disk: ReadLimit {
-            bytes_max: config.disk_transfer_bytes_max,
-            messages_max: config.disk_transfer_messages_max,
-        },
-        query_messages_max: config.query_messages_max,
-        delay_levels_ms: Levels::parse(&config.message_delay_level)?.delays_ms().to_vec(),
-        ..StoreOptions::default()
-    })
-}
-
-/// The two addresses to listen on.
-#[derive(Debug, Clone, Copy)]
-struct Listening {
-    main: SocketAddr,
-    fast: SocketAddr,
-}
-
-/// With port 0: two free ports that lie as the protocol wants them.
-fn reserve_ports(config: &BrokerConfig) -> Result<Listening, StartError> {
-    let refused = |port: u16, cause: io::Error| StartError::Listen {
-        address: format!("{}:{port}", config.bind_address),
-        cause,
-    };
-    let ip = config.bind_address.parse().map_err(|_| {
-        refused(config.listen_port, io::Error::new(io::ErrorKind::InvalidInput, "not an IP address"))
-    })?;
-    let pair = |port: u16| {
-        let fast = port.checked_sub(FAST_PORT_BELOW).filter(|fast| *fast > 0)?;
-        Some(Listening {
-            main: SocketAddr::new(ip, port),
-            fast: SocketAddr::new(ip, fast),
-        })
-    };
-    if config.listen_port != 0 {
-        let no_room = || io::Error::new(io::ErrorKind::InvalidInput, "no port two below it");
-        return pair(config.listen_port).ok_or_else(|| refused(config.listen_port, no_room()));
-    }
-    let free_pair = || {
-        let listener = std::net::TcpListener::bind((ip, 0)).ok()?;
-        let pair = pair(listener.local_addr().ok()?.port())?;
-        std::net::TcpListener::bind(pair.fast).ok().map(|_| pair)
-    };
-    let found = (0..FREE_PORT_ATTEMPTS).find_map(|_| free_pair());
-    found.ok_or_else(|| refused(0, io::ErrorKind::AddrInUse.into()))
-}
-
-/// The address that records carry.
-async fn resolve(address: &str) -> Result<SocketAddr, StartError> {
-    let failed = |cause| StartError::Address {
-        address: address.to_owned(),
-        cause,
-    };
-    let mut found = tokio::net::lookup_host(address).await.map_err(failed)?;
-    found.next().ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
-}
-
 async fn bind(
     broker: &Arc<Broker>,
     listen: SocketAddr,
@@ -392,13 +303,15 @@ async fn bind(
 
 fn start_delivery(broker: &Arc<Broker>) -> io::Result<JoinHandle<()>> {
     let broker = Arc::clone(broker);
-    Builder::new().name("delay-delivery".to_owned()).spawn(move || {
-        let delivery = Delivery {
-            delay: &broker.delay,
-            store: &broker.store,
-            stats: &broker.stats,
-            clock: &broker.clock,
-        };
-        delivery.run();
-    })
+    Builder::new()
+        .name("delay-delivery".to_owned())
+        .spawn(move || {
+            let delivery = Delivery {
+                delay: &broker.delay,
+                store: &broker.store,
+                stats: &broker.stats,
+                clock: &broker.clock,
+            };
+            delivery.run();
+        })
 }

@@ -44,7 +44,9 @@ impl RecordFilter for TagFilter {
     fn by_tags_code(&self, tags_code: i64) -> bool {
         // Java compares the low half as well.
         let code = tags_code as i32;
-        self.codes.as_ref().is_none_or(|codes| codes.contains(&code))
+        self.codes
+            .as_ref()
+            .is_none_or(|codes| codes.contains(&code))
     }
 }
 

@@ -69,7 +69,12 @@ impl Delivery<'_> {
         let noted = self.delay.progress.offset(level);
         let start = noted.clamp(range.min, range.max.max(range.min));
         if start != noted {
-            tracing::warn!(level, noted, start, "delay offset lies outside its queue and is corrected");
+            tracing::warn!(
+                level,
+                noted,
+                start,
+                "delay offset lies outside its queue and is corrected"
+            );
             self.delay.progress.set(level, start);
         }
         for offset in (start..range.max).take(TURN_MESSAGES_MAX) {
@@ -148,12 +153,18 @@ impl RealMessage {
     /// `None` if the properties do not tell, or name a topic that only the broker writes.
     fn of(scheduled: &str) -> Option<Self> {
         let topic = properties::get(scheduled, name::REAL_TOPIC)?;
-        let queue_id = properties::get(scheduled, name::REAL_QUEUE_ID)?.parse().ok()?;
+        let queue_id = properties::get(scheduled, name::REAL_QUEUE_ID)?
+            .parse()
+            .ok()?;
         if topic == HALF_TOPIC {
             return None;
         }
         let mut kept = Properties::parse(scheduled);
-        for cleared in [name::DELAY_LEVEL, name::TIMER_DELIVER_MS, name::TIMER_DELAY_SEC] {
+        for cleared in [
+            name::DELAY_LEVEL,
+            name::TIMER_DELIVER_MS,
+            name::TIMER_DELAY_SEC,
+        ] {
             kept.remove(cleared);
         }
         kept.set(name::WAIT_STORE_OK, "false");

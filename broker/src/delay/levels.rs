@@ -16,7 +16,10 @@ pub(crate) struct Levels {
 impl Levels {
     /// Reads `1s 5s …`.
     pub(crate) fn parse(text: &str) -> Result<Self, LevelError> {
-        let delays_ms = text.split_whitespace().map(delay_ms_of).collect::<Result<_, _>>()?;
+        let delays_ms = text
+            .split_whitespace()
+            .map(delay_ms_of)
+            .collect::<Result<_, _>>()?;
         Ok(Self { delays_ms })
     }
 

@@ -55,7 +55,11 @@ impl Progress {
 
     pub(super) fn offsets(&self) -> Vec<(i32, i64)> {
         let state = self.lock();
-        state.offsets.iter().map(|(level, offset)| (*level, *offset)).collect()
+        state
+            .offsets
+            .iter()
+            .map(|(level, offset)| (*level, *offset))
+            .collect()
     }
 
     /// The file's content.

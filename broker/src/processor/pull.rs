@@ -61,7 +61,11 @@ pub(crate) fn lite_pull_message(broker: &Broker, incoming: Request, responder: R
 /// Runs parked pulls again, on their pool; they are answered then, whatever is found.
 pub(crate) fn wake(broker: &Arc<Broker>, parked: Vec<ParkedPull>) {
     for pull in parked {
-        let pool = if pull.lite { &broker.pools.lite_pull } else { &broker.pools.pull };
+        let pool = if pull.lite {
+            &broker.pools.lite_pull
+        } else {
+            &broker.pools.pull
+        };
         if pool.queued() >= pool.capacity() {
             pull.responder.refuse(refusal::pool_full());
             continue;
@@ -90,12 +94,22 @@ fn pull(broker: &Broker, incoming: Request, responder: Responder, run: Run) {
     };
     let began_ms = broker.clock.now_ms();
     let outcome = read(broker, &config, &incoming.header, &checked);
-    broker.stats.record_get_time(broker.clock.now_ms() - began_ms);
+    broker
+        .stats
+        .record_get_time(broker.clock.now_ms() - began_ms);
     commit(broker, &incoming, outcome.next_offset, run);
     let code = answer_code(outcome.status, incoming.header.queue_offset);
     let may_wait = run.first && incoming.header.sys_flag & MAY_SUSPEND != 0;
     if code == ResponseCode::PULL_NOT_FOUND && may_wait {
-        return park(broker, &config, incoming, responder, (checked, run));
+        let wait_ms = wait_ms(&config, &incoming.header);
+        let parked = ParkedPull {
+            deadline_ms: broker.clock.now_ms().saturating_add(wait_ms),
+            filter: checked.filter,
+            lite: run.lite,
+            incoming,
+            responder,
+        };
+        return park(broker, parked);
     }
     count(broker, &incoming.header, &outcome);
     let header = answer_header(&checked, &outcome);
@@ -116,7 +130,9 @@ fn read(
     if let Some(offset) = reset.filter(|_| config.server_side_reset) {
         return reset_outcome(broker, header, offset);
     }
-    let asked_bytes = header.max_msg_bytes.and_then(|bytes| usize::try_from(bytes).ok());
+    let asked_bytes = header
+        .max_msg_bytes
+        .and_then(|bytes| usize::try_from(bytes).ok());
     let filter: &dyn RecordFilter = &checked.filter;
     broker.store.read(&ReadRequest {
         topic: &header.topic,
@@ -152,26 +168,9 @@ fn commit(broker: &Broker, incoming: &Request, next_offset: i64, run: Run) {
     }
 }
 
-fn park(
-    broker: &Broker,
-    config: &BrokerConfig,
-    incoming: Request,
-    responder: Responder,
-    (checked, run): (Checked, Run),
-) {
-    let wait_ms = if config.long_polling {
-        incoming.header.suspend_timeout_ms
-    } else {
-        config.short_polling_ms
-    };
-    let (topic, queue_id) = (incoming.header.topic.clone(), incoming.header.queue_id);
-    let parked = ParkedPull {
-        deadline_ms: broker.clock.now_ms().saturating_add(wait_ms),
-        filter: checked.filter,
-        lite: run.lite,
-        incoming,
-        responder,
-    };
+fn park(broker: &Broker, parked: ParkedPull) {
+    let header = &parked.incoming.header;
+    let (topic, queue_id) = (header.topic.clone(), header.queue_id);
     if let Err(refused) = broker.hold.park(parked) {
         return run_again(broker, *refused);
     }
@@ -179,6 +178,15 @@ fn park(
     let end = broker.store.queue_range(&topic, queue_id).max;
     for pull in broker.hold.take_behind(&topic, queue_id, end) {
         run_again(broker, pull);
+    }
+}
+
+/// How long a pull waits for a message.
+fn wait_ms(config: &BrokerConfig, header: &PullMessageRequestHeader) -> i64 {
+    if config.long_polling {
+        header.suspend_timeout_ms
+    } else {
+        config.short_polling_ms
     }
 }
 
@@ -191,7 +199,9 @@ fn count(broker: &Broker, header: &PullMessageRequestHeader, outcome: &ReadOutco
         bytes: u64::try_from(outcome.records_bytes).unwrap_or(u64::MAX),
     };
     let (group, topic) = (&header.consumer_group, &header.topic);
-    broker.stats.record_get(group, topic, header.queue_id, given);
+    broker
+        .stats
+        .record_get(group, topic, header.queue_id, given);
 }
 
 fn group_queue(header: &PullMessageRequestHeader) -> GroupQueue<'_> {

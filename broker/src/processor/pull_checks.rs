@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use thrustmq_proto_compat::body::{ConsumeType, MessageModel, SubscriptionGroupConfig, TopicConfig};
+use thrustmq_proto_compat::body::{
+    ConsumeType, MessageModel, SubscriptionGroupConfig, TopicConfig,
+};
 use thrustmq_proto_compat::header::PullMessageRequestHeader;
 use thrustmq_proto_compat::message::names;
 use thrustmq_remoting::{Incoming, Peer, Refusal};
@@ -76,7 +78,12 @@ fn check_queue(
     }
     let read_queues = topic.read_queue_nums;
     let queue_id = header.queue_id;
-    Err(refusal::pull_queue_out_of_range(queue_id, &header.topic, read_queues, consumer))
+    Err(refusal::pull_queue_out_of_range(
+        queue_id,
+        &header.topic,
+        read_queues,
+        consumer,
+    ))
 }
 
 /// The subscription that the request holds.
@@ -102,8 +109,14 @@ fn subscribed(
     if is_broadcast && !config.consume_broadcast_enable {
         return Err(refusal::broadcasting_off(&header.consumer_group));
     }
-    if broker.groups.is_read_forbidden(&header.consumer_group, &header.topic) {
-        return Err(refusal::topic_forbidden_to_group(&header.consumer_group, &header.topic));
+    if broker
+        .groups
+        .is_read_forbidden(&header.consumer_group, &header.topic)
+    {
+        return Err(refusal::topic_forbidden_to_group(
+            &header.consumer_group,
+            &header.topic,
+        ));
     }
     let subscription = group.subscriptions.get(&header.topic);
     let subscription = subscription.ok_or_else(refusal::subscription_not_exist)?;
@@ -127,9 +140,8 @@ fn check_pull_consumer(
     let is_push = group
         .as_ref()
         .is_some_and(|group| group.mode.consume_type != ConsumeType::Actively);
-    let is_member = group.is_some_and(|group| {
-        group.members().any(|member| member.client.peer == *peer)
-    });
+    let is_member =
+        group.is_some_and(|group| group.members().any(|member| member.client.peer == *peer));
     if is_push || is_member || TOOL_GROUPS.contains(&header.consumer_group.as_str()) {
         return Ok(());
     }

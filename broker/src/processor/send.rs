@@ -29,7 +29,7 @@ use crate::delay::SCHEDULE_PROPERTIES_BYTES_MAX;
 use crate::refusal;
 
 /// Clients before 3.4.9 do not tell how often a message may be retried.
-const VERSION_3_4_9: i32 = 121;
+pub(super) const VERSION_3_4_9: i32 = 121;
 /// Queues of a dead-letter topic.
 pub(super) const DEAD_LETTER_QUEUES: i32 = 1;
 /// Room for the unique key, should the broker have to make it.
@@ -218,7 +218,12 @@ fn store_one(sending: &Sending<'_>) -> Result<Stored, Refusal> {
     if found.timer && found.delay_level <= 0 {
         return Err(refusal::timer_off());
     }
-    let room = UNIQUE_KEY_BYTES + if found.delay_level > 0 { SCHEDULE_PROPERTIES_BYTES_MAX } else { 0 };
+    let room = UNIQUE_KEY_BYTES
+        + if found.delay_level > 0 {
+            SCHEDULE_PROPERTIES_BYTES_MAX
+        } else {
+            0
+        };
     let mut stored_properties = to_store(sent, &found, &sending.additions(), room);
     if destination.dead_letter {
         stored_properties = properties::without(&stored_properties, name::DELAY_LEVEL).into_owned();
@@ -267,8 +272,12 @@ fn append_one(
         append_refusal(sending.config, &error)
     })?;
     let bytes = u64::try_from(appended.record_bytes).unwrap_or(0);
-    broker.stats.record_put(message.topic, message.queue_id, 1, bytes);
-    broker.stats.record_put_time(broker.clock.now_ms() - sending.begun_ms);
+    broker
+        .stats
+        .record_put(message.topic, message.queue_id, 1, bytes);
+    broker
+        .stats
+        .record_put_time(broker.clock.now_ms() - sending.begun_ms);
     Ok(Stored {
         header: SendMessageResponseHeader {
             msg_id: offset_id(broker.advertised, appended.physical_offset),
@@ -308,7 +317,9 @@ fn answer(broker: &Broker, config: &BrokerConfig, stored: Stored, responder: Res
         };
         responder.send(Ok(reply.with_code(code)));
     };
-    broker.store.when_flushed(stored.end_offset, Box::new(finish));
+    broker
+        .store
+        .when_flushed(stored.end_offset, Box::new(finish));
 }
 
 pub(super) fn illegal(config: &BrokerConfig) -> Refusal {

@@ -12,14 +12,12 @@ use thrustmq_proto_compat::message::property_name as name;
 use thrustmq_proto_compat::message::record::{self, CheckBody, RecordView};
 use thrustmq_remoting::{Handled, Incoming, Refusal, Reply};
 
-use super::send::{append_status, any_queue, dead_letter_topic};
+use super::send::{VERSION_3_4_9, any_queue, append_status, dead_letter_topic};
 use super::send_checks::group_topic;
 use crate::broker::Broker;
 use crate::refusal;
 use crate::topic::PERM_WRITE;
 
-/// Clients before 3.4.9 do not tell how often a message may be retried.
-const VERSION_3_4_9: i32 = 121;
 /// Level of the first retry where the consumer leaves it to the broker.
 const FIRST_RETRY_LEVEL: i32 = 3;
 /// Topic flag: the topic is consumed across units.
@@ -51,7 +49,12 @@ pub(crate) fn consumer_send_back(broker: &Broker, incoming: Request) -> Handled<
     if retry.dead_letter {
         broker.stats.record_dead_letter(&header.group, origin);
         let unique_key = retry.properties.get(name::UNIQUE_KEY).unwrap_or("");
-        tracing::info!(group = header.group, origin, unique_key, "message is given up");
+        tracing::info!(
+            group = header.group,
+            origin,
+            unique_key,
+            "message is given up"
+        );
     }
     Ok(Reply::success())
 }
@@ -151,7 +154,9 @@ fn store(broker: &Broker, retry: &Retry, view: &RecordView<'_>) -> Result<(), Re
     let mut text = retry.properties.to_text();
     let (mut topic, mut queue_id) = (retry.topic.as_str(), retry.queue_id);
     if retry.delay_level > 0 {
-        let scheduled = broker.delay.schedule(retry.delay_level, topic, queue_id, &mut text);
+        let scheduled = broker
+            .delay
+            .schedule(retry.delay_level, topic, queue_id, &mut text);
         (topic, queue_id) = (scheduled.topic, scheduled.queue_id);
     }
     let mut message = view.as_new(&text);

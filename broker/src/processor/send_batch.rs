@@ -48,8 +48,15 @@ pub(super) fn store(sending: &Sending<'_>) -> Result<Stored, Refusal> {
 }
 
 /// Each message is stored with its own properties followed by those of the batch.
-fn append(sending: &Sending<'_>, items: &[BatchItem<'_>], common: &str) -> Result<AppendedBatch, Refusal> {
-    let texts: Vec<String> = items.iter().map(|item| joined(item.properties, common)).collect();
+fn append(
+    sending: &Sending<'_>,
+    items: &[BatchItem<'_>],
+    common: &str,
+) -> Result<AppendedBatch, Refusal> {
+    let texts: Vec<String> = items
+        .iter()
+        .map(|item| joined(item.properties, common))
+        .collect();
     let items: Vec<BatchItem<'_>> = items
         .iter()
         .zip(&texts)
@@ -60,14 +67,21 @@ fn append(sending: &Sending<'_>, items: &[BatchItem<'_>], common: &str) -> Resul
         .collect();
     let broker = sending.broker;
     let message = sending.new_message();
-    let appended = broker.store.append_batch(&message, &items).map_err(|error| {
-        broker.stats.record_put_failure();
-        append_refusal(sending.config, &error)
-    })?;
+    let appended = broker
+        .store
+        .append_batch(&message, &items)
+        .map_err(|error| {
+            broker.stats.record_put_failure();
+            append_refusal(sending.config, &error)
+        })?;
     let messages = u64::try_from(items.len()).unwrap_or(u64::MAX);
     let bytes = u64::try_from(appended.record_bytes).unwrap_or(0);
-    broker.stats.record_put(message.topic, message.queue_id, messages, bytes);
-    broker.stats.record_put_time(broker.clock.now_ms() - sending.begun_ms);
+    broker
+        .stats
+        .record_put(message.topic, message.queue_id, messages, bytes);
+    broker
+        .stats
+        .record_put_time(broker.clock.now_ms() - sending.begun_ms);
     Ok(appended)
 }
 

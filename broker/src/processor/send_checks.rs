@@ -84,7 +84,10 @@ fn name_remark(topic: &str, error: NameError) -> String {
     }
 }
 
-fn create(broker: &Broker, header: &SendMessageRequestHeaderV2) -> Result<Arc<TopicConfig>, Refusal> {
+fn create(
+    broker: &Broker,
+    header: &SendMessageRequestHeaderV2,
+) -> Result<Arc<TopicConfig>, Refusal> {
     let is_retry = names::is_retry_topic(&header.topic);
     let sys_flag = match (header.unit_mode, is_retry) {
         (false, _) => 0,
@@ -98,7 +101,11 @@ fn create(broker: &Broker, header: &SendMessageRequestHeaderV2) -> Result<Arc<To
         sys_flag,
     });
     let outcome = inherited.or_else(|| {
-        is_retry.then(|| broker.topics.create_for_group(group_topic(&header.topic, 1, sys_flag)))
+        is_retry.then(|| {
+            broker
+                .topics
+                .create_for_group(group_topic(&header.topic, 1, sys_flag))
+        })
     });
     let outcome = outcome.ok_or_else(|| refusal::topic_not_exist(&header.topic))?;
     if outcome.is_changed {
@@ -124,7 +131,9 @@ fn check_queue(topic: &TopicConfig, queue_id: i32, producer: &Peer) -> Result<()
         return Ok(());
     }
     let described = describe(topic);
-    Err(refusal::send_queue_out_of_range(queue_id, described, producer))
+    Err(refusal::send_queue_out_of_range(
+        queue_id, described, producer,
+    ))
 }
 
 /// The topic as Java's `TopicConfig.toString` shows it, which ends up in a remark.

@@ -62,14 +62,18 @@ pub(crate) struct Additions<'a> {
 /// broker's own. A delay level, which wins over timer properties, takes those out.
 ///
 /// `room_bytes` is left free for what the caller will push.
-pub(crate) fn to_store(text: &str, found: &Found<'_>, add: &Additions<'_>, room_bytes: usize) -> String {
+pub(crate) fn to_store(
+    text: &str,
+    found: &Found<'_>,
+    add: &Additions<'_>,
+    room_bytes: usize,
+) -> String {
     let own_bytes = add.cluster.len() + add.region.len() + 48;
     let mut stored = String::with_capacity(text.len() + own_bytes + room_bytes);
     let without_timer = found.timer && found.delay_level > 0;
     if found.removes || without_timer {
-        let kept = properties::entries(text)
-            .filter(|entry| !is_replaced(entry.name) && !(without_timer && is_timer(entry.name)));
-        for entry in kept {
+        let is_dropped = |name| is_replaced(name) || (without_timer && is_timer(name));
+        for entry in properties::entries(text).filter(|entry| !is_dropped(entry.name)) {
             properties::push(&mut stored, entry.name, entry.value);
         }
     } else {
@@ -87,7 +91,10 @@ fn push_own(stored: &mut String, add: &Additions<'_>) {
 }
 
 fn is_timer(name: &str) -> bool {
-    matches!(name, name::TIMER_DELIVER_MS | name::TIMER_DELAY_SEC | name::TIMER_DELAY_MS)
+    matches!(
+        name,
+        name::TIMER_DELIVER_MS | name::TIMER_DELAY_SEC | name::TIMER_DELAY_MS
+    )
 }
 
 fn is_replaced(name: &str) -> bool {
@@ -147,7 +154,10 @@ mod tests {
     #[test]
     fn text_without_its_last_separator_gains_it() {
         let stored = to_store("a\u{1}1", &Found::scan("a\u{1}1"), &ADD, 0);
-        assert!(stored.starts_with("a\u{1}1\u{2}MSG_REGION\u{1}"), "{stored:?}");
+        assert!(
+            stored.starts_with("a\u{1}1\u{2}MSG_REGION\u{1}"),
+            "{stored:?}"
+        );
     }
 
     #[test]

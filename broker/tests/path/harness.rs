@@ -108,17 +108,33 @@ impl TestBroker {
         self.dir
     }
 
-    pub(crate) async fn call<C: CommandSpec>(&self, header: &C::Request, body: impl Into<Body>) -> Command {
+    pub(crate) async fn call<C: CommandSpec>(
+        &self,
+        header: &C::Request,
+        body: impl Into<Body>,
+    ) -> Command {
         let request = Command::request::<C>(header).with_body(body);
-        self.client.call(&self.address, request, TIMEOUT).await.unwrap()
+        self.client
+            .call(&self.address, request, TIMEOUT)
+            .await
+            .unwrap()
     }
 
-    pub(crate) async fn send_as<C>(&self, header: &C::Request, body: impl Into<Body>) -> SendMessageResponseHeader
+    pub(crate) async fn send_as<C>(
+        &self,
+        header: &C::Request,
+        body: impl Into<Body>,
+    ) -> SendMessageResponseHeader
     where
         C: CommandSpec<Response = SendMessageResponseHeader>,
     {
         let answer = self.call::<C>(header, body).await;
-        assert_eq!(answer.response_code(), ResponseCode::SUCCESS, "{:?}", answer.remark);
+        assert_eq!(
+            answer.response_code(),
+            ResponseCode::SUCCESS,
+            "{:?}",
+            answer.remark
+        );
         answer.header().unwrap()
     }
 
@@ -131,7 +147,8 @@ impl TestBroker {
         properties: &[(&str, &str)],
     ) -> SendMessageResponseHeader {
         let header = send_header(topic, queue_id, properties);
-        self.send_as::<SendMessageV2>(&header, body.as_bytes().to_vec()).await
+        self.send_as::<SendMessageV2>(&header, body.as_bytes().to_vec())
+            .await
     }
 
     /// Sends one message and expects it to be refused.
@@ -171,7 +188,12 @@ impl TestBroker {
         };
         let body = fastjson::to_vec(&heartbeat).unwrap();
         let answer = self.call::<HeartBeat>(&(), body).await;
-        assert_eq!(answer.response_code(), ResponseCode::SUCCESS, "{:?}", answer.remark);
+        assert_eq!(
+            answer.response_code(),
+            ResponseCode::SUCCESS,
+            "{:?}",
+            answer.remark
+        );
     }
 }
 
@@ -182,7 +204,11 @@ pub(crate) const SUBSCRIPTION: i32 = 4;
 fn subscription(topic: &str, tags: &[&str]) -> SubscriptionData {
     SubscriptionData {
         topic: topic.to_owned(),
-        sub_string: if tags.is_empty() { "*".to_owned() } else { tags.join("||") },
+        sub_string: if tags.is_empty() {
+            "*".to_owned()
+        } else {
+            tags.join("||")
+        },
         tags_set: tags.iter().map(|tag| (*tag).to_owned()).collect(),
         code_set: tags.iter().map(|tag| string_hash(tag)).collect(),
         sub_version: 7,
@@ -209,7 +235,12 @@ pub(crate) fn send_header(
 }
 
 /// A pull of everything that does not wait.
-pub(crate) fn pull_header(group: &str, topic: &str, queue_id: i32, offset: i64) -> PullMessageRequestHeader {
+pub(crate) fn pull_header(
+    group: &str,
+    topic: &str,
+    queue_id: i32,
+    offset: i64,
+) -> PullMessageRequestHeader {
     PullMessageRequestHeader {
         consumer_group: group.to_owned(),
         topic: topic.to_owned(),

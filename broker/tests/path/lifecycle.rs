@@ -48,26 +48,44 @@ async fn a_second_broker_on_the_same_directory_or_port_is_told_so() {
             config,
             config_file: None,
         };
-        async { BrokerServer::start(options, Clock::system()).await.unwrap_err().to_string() }
+        async {
+            BrokerServer::start(options, Clock::system())
+                .await
+                .unwrap_err()
+                .to_string()
+        }
     };
     let root = broker.dir.path().display();
     let error = start(config(broker.dir.path())).await;
-    assert_eq!(error, format!("data directory {root} is in use by another process"));
+    assert_eq!(
+        error,
+        format!("data directory {root} is in use by another process")
+    );
     let other = tempfile::tempdir().unwrap();
     let mut taken = config(other.path());
     taken.listen_port = broker.server.addresses().listen.port();
     let error = start(taken.clone()).await;
-    assert!(error.starts_with(&format!("can not listen on {}: ", broker.address)), "{error}");
+    assert!(
+        error.starts_with(&format!("can not listen on {}: ", broker.address)),
+        "{error}"
+    );
     // Nothing of the failed start is left: the directory is free.
     taken.listen_port = 0;
     let options = BrokerOptions {
         config: taken,
         config_file: None,
     };
-    BrokerServer::start(options, Clock::system()).await.unwrap().shutdown().await;
+    BrokerServer::start(options, Clock::system())
+        .await
+        .unwrap()
+        .shutdown()
+        .await;
     let file = tempfile::NamedTempFile::new().unwrap();
     let error = start(config(&file.path().join("below"))).await;
-    assert!(error.starts_with("data directory ") && error.contains(" is unusable: "), "{error}");
+    assert!(
+        error.starts_with("data directory ") && error.contains(" is unusable: "),
+        "{error}"
+    );
     broker.stop().await;
 }
 
@@ -90,7 +108,11 @@ async fn a_stop_answers_the_pulls_that_wait() {
     >(&header);
     let waiting = tokio::spawn({
         let client = client.clone();
-        async move { client.call(&address, request, crate::harness::TIMEOUT).await }
+        async move {
+            client
+                .call(&address, request, crate::harness::TIMEOUT)
+                .await
+        }
     });
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     let begun = tokio::time::Instant::now();

@@ -7,7 +7,11 @@ use tokio::time::Instant;
 
 use crate::harness::{SUBSCRIPTION, SUSPEND, TestBroker, pull_header};
 
-fn waiting(queue_id: i32, offset: i64, wait_ms: i64) -> thrustmq_proto_compat::header::PullMessageRequestHeader {
+fn waiting(
+    queue_id: i32,
+    offset: i64,
+    wait_ms: i64,
+) -> thrustmq_proto_compat::header::PullMessageRequestHeader {
     let mut header = pull_header("g", "orders", queue_id, offset);
     header.sys_flag = SUBSCRIPTION | SUSPEND;
     header.suspend_timeout_ms = wait_ms;
@@ -27,7 +31,10 @@ async fn a_message_wakes_the_pull_that_waits_for_it_at_once() {
     let (pulled, ()) = tokio::join!(broker.pull(&header), sending);
     assert_eq!(pulled.bodies(), ["news"]);
     assert!(begun.elapsed() >= Duration::from_millis(300));
-    assert!(begun.elapsed() < Duration::from_secs(4), "only a sweep woke it");
+    assert!(
+        begun.elapsed() < Duration::from_secs(4),
+        "only a sweep woke it"
+    );
     broker.stop().await;
 }
 

@@ -1,5 +1,6 @@
 //! A real broker on free ports and a real data directory, driven through remoting's client: the path
 //! of a message from its send to its consumers.
+#![allow(clippy::unwrap_used)] // every line of these files is a test
 
 mod delay;
 mod harness;

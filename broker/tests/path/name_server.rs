@@ -25,12 +25,20 @@ impl Heard {
         assert_eq!(incoming.header.body_crc32, body_crc(&bytes));
         let body: RegisterBrokerBody = fastjson::from_slice(&bytes).unwrap();
         let topics = body.topic_config_serialize_wrapper.topic_config_table;
-        self.topics.lock().unwrap().push(topics.into_keys().collect());
+        self.topics
+            .lock()
+            .unwrap()
+            .push(topics.into_keys().collect());
     }
 
     async fn wait_for_topic(&self, topic: &str) {
         for _ in 0..200 {
-            let heard = self.topics.lock().unwrap().iter().any(|t| t.iter().any(|t| t == topic));
+            let heard = self
+                .topics
+                .lock()
+                .unwrap()
+                .iter()
+                .any(|t| t.iter().any(|t| t == topic));
             if heard {
                 return;
             }
@@ -52,12 +60,18 @@ async fn name_server(heard: &Arc<Heard>, listen: &str) -> Server {
             Ok(Reply::ok(RegisterBrokerResponseHeader::default()))
         })
         .on::<UnregisterBroker>(&pool, |heard, incoming| {
-            heard.left.lock().unwrap().push(incoming.header.broker_address);
+            heard
+                .left
+                .lock()
+                .unwrap()
+                .push(incoming.header.broker_address);
             Ok(Reply::success())
         })
         .build();
     let options = ServerOptions::new(listen.parse().unwrap());
-    Server::bind(options, routes, None, Clock::system()).await.unwrap()
+    Server::bind(options, routes, None, Clock::system())
+        .await
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,7 +91,7 @@ async fn all_name_servers_hear_of_the_start_of_new_topics_and_of_the_end() {
     let address = broker.address.clone();
     broker.stop().await;
     for heard in &heard {
-        assert_eq!(*heard.left.lock().unwrap(), [address.clone()]);
+        assert_eq!(heard.left.lock().unwrap().join(" "), address);
     }
     first.shutdown().await;
     second.shutdown().await;

@@ -17,7 +17,11 @@ async fn every_state_of_a_queue_has_its_code_and_remark() {
         let broker = &broker;
         async move {
             let pulled = broker.pull(&header).await;
-            (pulled.code.0, pulled.remark, pulled.header.next_begin_offset)
+            (
+                pulled.code.0,
+                pulled.remark,
+                pulled.header.next_begin_offset,
+            )
         }
     };
     assert_eq!(at(0, 0).await, (0, "FOUND".to_owned(), 2));
@@ -42,7 +46,10 @@ async fn tags_choose_messages_by_request_and_by_heartbeat() {
     by_request.subscription = Some("none".to_owned());
     let nothing = broker.pull(&by_request).await;
     assert_eq!(nothing.code, ResponseCode::PULL_RETRY_IMMEDIATELY);
-    assert_eq!((nothing.remark.as_str(), nothing.header.next_begin_offset), ("NO_MATCHED_MESSAGE", 3));
+    assert_eq!(
+        (nothing.remark.as_str(), nothing.header.next_begin_offset),
+        ("NO_MATCHED_MESSAGE", 3)
+    );
     broker.heartbeat("h", "orders", &["B"]).await;
     let mut by_heartbeat = pull_header("h", "orders", 0, 0);
     by_heartbeat.sys_flag = 0;
@@ -51,7 +58,10 @@ async fn tags_choose_messages_by_request_and_by_heartbeat() {
     assert_eq!(broker.pull(&by_heartbeat).await.bodies(), ["2"]);
     by_heartbeat.sub_version = 8;
     let stale = broker.pull(&by_heartbeat).await;
-    assert_eq!((stale.code.0, stale.remark.as_str()), (25, "the consumer's subscription not latest"));
+    assert_eq!(
+        (stale.code.0, stale.remark.as_str()),
+        (25, "the consumer's subscription not latest")
+    );
     broker.stop().await;
 }
 
@@ -62,23 +72,35 @@ async fn refusals_say_what_javas_broker_says() {
     let faq = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
     let unknown_topic = broker.pull(&pull_header("g", "nowhere", 0, 0)).await;
     assert_eq!(unknown_topic.code.0, 17);
-    assert_eq!(unknown_topic.remark, format!("topic[nowhere] not exist, apply first please! {faq}"));
+    assert_eq!(
+        unknown_topic.remark,
+        format!("topic[nowhere] not exist, apply first please! {faq}")
+    );
     let wrong_queue = broker.pull(&pull_header("g", "orders", 4, 0)).await;
     assert_eq!(wrong_queue.code.0, 29);
     assert!(
-        wrong_queue.remark.starts_with("queueId[4] is illegal, topic:[orders] topicConfig.readQueueNums:[4] consumer:["),
-        "{}", wrong_queue.remark
+        wrong_queue.remark.starts_with(
+            "queueId[4] is illegal, topic:[orders] topicConfig.readQueueNums:[4] consumer:["
+        ),
+        "{}",
+        wrong_queue.remark
     );
     let mut offline = pull_header("offline", "orders", 0, 0);
     offline.sys_flag = 0;
     let offline = broker.pull(&offline).await;
-    assert_eq!((offline.code.0, offline.remark), (24, format!("the consumer's group info not exist{faq}")));
+    assert_eq!(
+        (offline.code.0, offline.remark),
+        (24, format!("the consumer's group info not exist{faq}"))
+    );
     let mut sql = pull_header("g", "orders", 0, 0);
     sql.expression_type = Some("SQL92".to_owned());
     sql.subscription = Some("a > 1".to_owned());
     let sql = broker.pull(&sql).await;
     assert_eq!(sql.code.0, 1);
-    assert_eq!(sql.remark, "The broker does not support consumer to filter message by SQL92");
+    assert_eq!(
+        sql.remark,
+        "The broker does not support consumer to filter message by SQL92"
+    );
     broker.stop().await;
 }
 
@@ -88,7 +110,13 @@ async fn a_broker_that_forbids_reading_creates_no_group() {
     broker.send("orders", 0, "1", &[]).await;
     let pulled = broker.pull(&pull_header("g", "orders", 0, 0)).await;
     assert_eq!(pulled.code.0, 26);
-    assert!(pulled.remark.starts_with("subscription group [g] does not exist, \nSee "), "{}", pulled.remark);
+    assert!(
+        pulled
+            .remark
+            .starts_with("subscription group [g] does not exist, \nSee "),
+        "{}",
+        pulled.remark
+    );
     broker.stop().await;
 }
 
@@ -122,7 +150,14 @@ async fn lite_pulls_are_served_on_the_main_port_only() {
     assert_eq!(pulled(answer).bodies(), ["1"]);
     let fast = broker.server.addresses().fast.to_string();
     let request = thrustmq_proto_compat::command::Command::request::<LitePullMessage>(&header);
-    let refused = broker.client.call(&fast, request, crate::harness::TIMEOUT).await.unwrap();
-    assert_eq!((refused.code, refused.remark.as_deref()), (3, Some(" request type 361 not supported")));
+    let refused = broker
+        .client
+        .call(&fast, request, crate::harness::TIMEOUT)
+        .await
+        .unwrap();
+    assert_eq!(
+        (refused.code, refused.remark.as_deref()),
+        (3, Some(" request type 361 not supported"))
+    );
     broker.stop().await;
 }

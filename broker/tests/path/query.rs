@@ -23,11 +23,25 @@ fn by_key(key: &str, max_num: i32) -> QueryMessageRequestHeader {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_and_unique_keys_find_their_messages() {
     let broker = TestBroker::start().await;
-    broker.send("orders", 0, "1", &[("KEYS", "red blue"), ("UNIQ_KEY", "U1")]).await;
-    broker.send("orders", 0, "2", &[("KEYS", "blue"), ("UNIQ_KEY", "U2")]).await;
+    broker
+        .send(
+            "orders",
+            0,
+            "1",
+            &[("KEYS", "red blue"), ("UNIQ_KEY", "U1")],
+        )
+        .await;
+    broker
+        .send("orders", 0, "2", &[("KEYS", "blue"), ("UNIQ_KEY", "U2")])
+        .await;
     let mut bodies = Vec::new();
     for _ in 0..100 {
-        bodies = pulled(broker.call::<QueryMessage>(&by_key("blue", 32), vec![]).await).bodies();
+        bodies = pulled(
+            broker
+                .call::<QueryMessage>(&by_key("blue", 32), vec![])
+                .await,
+        )
+        .bodies();
         if bodies.len() == 2 {
             break;
         }
@@ -37,11 +51,20 @@ async fn keys_and_unique_keys_find_their_messages() {
     assert_eq!(bodies, ["1", "2"]);
     let mut request = Command::request::<QueryMessage>(&by_key("U2", 0));
     request.fields.push_text("_UNIQUE_KEY_QUERY", "true");
-    let answer = broker.client.call(&broker.address, request, TIMEOUT).await.unwrap();
+    let answer = broker
+        .client
+        .call(&broker.address, request, TIMEOUT)
+        .await
+        .unwrap();
     assert_eq!(pulled(answer).bodies(), ["2"]);
-    let nothing = broker.call::<QueryMessage>(&by_key("green", 32), vec![]).await;
+    let nothing = broker
+        .call::<QueryMessage>(&by_key("green", 32), vec![])
+        .await;
     let remark = "can not find message, maybe time range not correct";
-    assert_eq!((nothing.code, nothing.remark.as_deref()), (22, Some(remark)));
+    assert_eq!(
+        (nothing.code, nothing.remark.as_deref()),
+        (22, Some(remark))
+    );
     broker.stop().await;
 }
 

@@ -19,19 +19,30 @@ fn back(offset: i64, delay_level: i32, times_max: Option<i32>) -> ConsumerSendMs
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_returned_message_comes_again_and_then_dies() {
-    let broker = TestBroker::start_with(|config| config.message_delay_level = "1s 1s 1s 1s".to_owned()).await;
-    let sent = broker.send("orders", 0, "try me", &[("UNIQ_KEY", "K")]).await;
+    let broker =
+        TestBroker::start_with(|config| config.message_delay_level = "1s 1s 1s 1s".to_owned())
+            .await;
+    let sent = broker
+        .send("orders", 0, "try me", &[("UNIQ_KEY", "K")])
+        .await;
     let first = broker.pull_some("orders", 0).await.messages.remove(0);
-    let answer = broker.call::<ConsumerSendMsgBack>(&back(first.physical_offset, 0, Some(1)), vec![]).await;
+    let answer = broker
+        .call::<ConsumerSendMsgBack>(&back(first.physical_offset, 0, Some(1)), vec![])
+        .await;
     assert_eq!(answer.code, 0, "{:?}", answer.remark);
     let again = broker.pull_some("%RETRY%g", 0).await.messages.remove(0);
     assert_eq!(&again.body[..], b"try me");
     assert_eq!(again.reconsume_times, 1);
     assert_eq!(again.properties.get("RETRY_TOPIC"), Some("orders"));
-    assert_eq!(again.properties.get("ORIGIN_MESSAGE_ID"), Some(sent.msg_id.as_str()));
+    assert_eq!(
+        again.properties.get("ORIGIN_MESSAGE_ID"),
+        Some(sent.msg_id.as_str())
+    );
     assert_eq!(again.properties.get("UNIQ_KEY"), Some("K"));
     assert_eq!(again.properties.get("DELAY"), None);
-    let answer = broker.call::<ConsumerSendMsgBack>(&back(again.physical_offset, 0, Some(1)), vec![]).await;
+    let answer = broker
+        .call::<ConsumerSendMsgBack>(&back(again.physical_offset, 0, Some(1)), vec![])
+        .await;
     assert_eq!(answer.code, 0, "{:?}", answer.remark);
     let dead = broker.pull_some("%DLQ%g", 0).await.messages.remove(0);
     assert_eq!(dead.reconsume_times, 2);
@@ -44,7 +55,9 @@ async fn a_negative_level_gives_a_message_up_at_once() {
     let broker = TestBroker::start().await;
     broker.send("orders", 0, "bad", &[]).await;
     let first = broker.pull_some("orders", 0).await.messages.remove(0);
-    broker.call::<ConsumerSendMsgBack>(&back(first.physical_offset, -1, None), vec![]).await;
+    broker
+        .call::<ConsumerSendMsgBack>(&back(first.physical_offset, -1, None), vec![])
+        .await;
     assert_eq!(broker.pull_some("%DLQ%g", 0).await.bodies(), ["bad"]);
     broker.stop().await;
 }
@@ -54,7 +67,9 @@ async fn a_return_of_nothing_is_refused() {
     let broker = TestBroker::start().await;
     broker.send("orders", 0, "1", &[]).await;
     for offset in [-1, 3, 1 << 40] {
-        let answer = broker.call::<ConsumerSendMsgBack>(&back(offset, 0, None), vec![]).await;
+        let answer = broker
+            .call::<ConsumerSendMsgBack>(&back(offset, 0, None), vec![])
+            .await;
         let remark = format!("look message by offset failed, {offset}");
         assert_eq!((answer.code, answer.remark), (1, Some(remark)));
     }
@@ -67,7 +82,9 @@ async fn a_send_to_the_retry_topic_dies_past_its_maximum_or_under_a_queue_lock()
     let mut header = send_header("%RETRY%g", 0, &[("DELAY", "3"), ("RETRY_TOPIC", "orders")]);
     header.reconsume_times = 4;
     header.max_reconsume_times = Some(3);
-    broker.send_as::<thrustmq_proto_compat::request_code::SendMessageV2>(&header, b"worn".to_vec()).await;
+    broker
+        .send_as::<thrustmq_proto_compat::request_code::SendMessageV2>(&header, b"worn".to_vec())
+        .await;
     let dead = broker.pull_some("%DLQ%g", 0).await.messages.remove(0);
     assert_eq!(&dead.body[..], b"worn");
     assert_eq!(dead.properties.get("DELAY"), Some("-1"));
@@ -82,8 +99,15 @@ async fn a_send_to_the_retry_topic_dies_past_its_maximum_or_under_a_queue_lock()
         .into(),
         ..LockBatchRequestBody::default()
     };
-    broker.call::<LockBatchMq>(&(), fastjson::to_vec(&lock).unwrap()).await;
-    broker.send("%RETRY%ordered", 0, "no retry in order", &[]).await;
-    assert_eq!(broker.pull_some("%DLQ%ordered", 0).await.bodies(), ["no retry in order"]);
+    broker
+        .call::<LockBatchMq>(&(), fastjson::to_vec(&lock).unwrap())
+        .await;
+    broker
+        .send("%RETRY%ordered", 0, "no retry in order", &[])
+        .await;
+    assert_eq!(
+        broker.pull_some("%DLQ%ordered", 0).await.bodies(),
+        ["no retry in order"]
+    );
     broker.stop().await;
 }

@@ -12,17 +12,29 @@ use crate::harness::{TestBroker, send_header};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_stored_as_it_was_sent_with_the_brokers_properties() {
     let broker = TestBroker::start().await;
-    let mut header = send_header("orders", 2, &[("UNIQ_KEY", "ABC"), ("TAGS", "t"), ("POP_CK", "x")]);
+    let mut header = send_header(
+        "orders",
+        2,
+        &[("UNIQ_KEY", "ABC"), ("TAGS", "t"), ("POP_CK", "x")],
+    );
     header.flag = 5;
-    let sent = broker.send_as::<SendMessageV2>(&header, b"hello".to_vec()).await;
+    let sent = broker
+        .send_as::<SendMessageV2>(&header, b"hello".to_vec())
+        .await;
     assert_eq!((sent.queue_id, sent.queue_offset), (2, 0));
     assert_eq!(sent.transaction_id.as_deref(), Some("ABC"));
     let id = OffsetId::decode(&sent.msg_id).unwrap();
-    assert_eq!((id.store_host.to_string(), id.physical_offset), (broker.address.clone(), 0));
+    assert_eq!(
+        (id.store_host.to_string(), id.physical_offset),
+        (broker.address.clone(), 0)
+    );
     let pulled = broker.pull_some("orders", 2).await;
     let message = &pulled.messages[0];
     assert_eq!(&message.body[..], b"hello");
-    assert_eq!((message.flag, message.queue_id, message.queue_offset), (5, 2, 0));
+    assert_eq!(
+        (message.flag, message.queue_id, message.queue_offset),
+        (5, 2, 0)
+    );
     assert_eq!(message.born_timestamp, 1_700_000_000_000);
     assert_eq!(message.store_host.to_string(), broker.address);
     let property = |name| message.properties.get(name);
@@ -44,7 +56,12 @@ async fn both_headers_and_any_queue_are_taken_and_answers_name_the_region() {
     let queue_id: i32 = answer.fields.get("queueId").unwrap().parse().unwrap();
     assert!((0..4).contains(&queue_id), "{queue_id}");
     // The broker makes the unique key that is missing.
-    assert!(answer.fields.get("transactionId").is_some_and(|key| key.len() == 32));
+    assert!(
+        answer
+            .fields
+            .get("transactionId")
+            .is_some_and(|key| key.len() == 32)
+    );
     broker.stop().await;
 }
 
@@ -103,15 +120,24 @@ async fn refusals_say_what_javas_broker_says() {
     );
     assert_eq!(
         refused("SCHEDULE_TOPIC_XXXX", 0, &[]).await,
-        (16, "Sending message to topic[SCHEDULE_TOPIC_XXXX] is forbidden.".to_owned())
+        (
+            16,
+            "Sending message to topic[SCHEDULE_TOPIC_XXXX] is forbidden.".to_owned()
+        )
     );
     assert_eq!(
         refused("orders", 0, &[("TRAN_MSG", "true")]).await,
-        (16, "the broker[127.0.0.1] sending transaction message is forbidden".to_owned())
+        (
+            16,
+            "the broker[127.0.0.1] sending transaction message is forbidden".to_owned()
+        )
     );
     assert_eq!(
         refused("orders", 0, &[("TIMER_DELAY_SEC", "5")]).await,
-        (1, "accurate timer message is not enabled, timerWheelEnable is false".to_owned())
+        (
+            1,
+            "accurate timer message is not enabled, timerWheelEnable is false".to_owned()
+        )
     );
     broker.stop().await;
 }
@@ -133,7 +159,12 @@ async fn empty_and_oversized_bodies_and_broken_batches_are_illegal() {
     let single = send_header("orders", 0, &[]);
     let mut in_batch = single.clone();
     in_batch.batch = true;
-    let bodies = [(&single, vec![]), (&single, vec![0; 1_001]), (&in_batch, vec![1; 30]), (&in_batch, vec![])];
+    let bodies = [
+        (&single, vec![]),
+        (&single, vec![0; 1_001]),
+        (&in_batch, vec![1; 30]),
+        (&in_batch, vec![]),
+    ];
     for (header, body) in bodies {
         let answer = broker.call::<SendMessageV2>(header, body).await;
         assert_eq!((answer.code, answer.remark.as_deref()), (13, Some(remark)));
@@ -144,7 +175,8 @@ async fn empty_and_oversized_bodies_and_broken_batches_are_illegal() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_sync_flush_an_answer_means_on_disk() {
-    let broker = TestBroker::start_with(|config| config.flush_disk_type = FlushDiskType::SyncFlush).await;
+    let broker =
+        TestBroker::start_with(|config| config.flush_disk_type = FlushDiskType::SyncFlush).await;
     let sends = (0..20).map(|n| {
         let body = format!("{n}");
         let broker = &broker;
@@ -155,6 +187,8 @@ async fn with_sync_flush_an_answer_means_on_disk() {
         offsets.push(send.await.queue_offset);
     }
     assert_eq!(offsets, (0..20).collect::<Vec<_>>());
-    broker.send("orders", 0, "no wait", &[("WAIT", "false")]).await;
+    broker
+        .send("orders", 0, "no wait", &[("WAIT", "false")])
+        .await;
     broker.stop().await;
 }

@@ -1,0 +1,56 @@
+//! The broker's configuration as the store takes it.
+
+use thrustmq_store::{FlushMode, ReadLimit, StoreOptions};
+
+use super::StartError;
+use crate::config::{BrokerConfig, FlushDiskType};
+use crate::delay::Levels;
+
+/// Largest body that the store takes; the configured limit, which may change, is below.
+const BODY_BYTES_MAX: u32 = 16_000_000;
+
+pub(super) fn store_options(config: &BrokerConfig) -> Result<StoreOptions, StartError> {
+    let flush = match config.flush_disk_type {
+        FlushDiskType::SyncFlush => FlushMode::Sync,
+        FlushDiskType::AsyncFlush => FlushMode::Async {
+            interval_ms: config.flush_interval_ms.unsigned_abs(),
+        },
+    };
+    let hours = config
+        .delete_when
+        .split(';')
+        .filter_map(|hour| hour.trim().parse().ok());
+    Ok(StoreOptions {
+        root: config.store_root_dir.clone().into(),
+        commit_log_dir: config.commit_log_dir.clone().map(Into::into),
+        commit_log_file_bytes: config.commit_log_file_bytes,
+        consume_queue_file_bytes: config.consume_queue_file_bytes,
+        index_slots: config.index_slots,
+        index_entries: config.index_entries,
+        index_enabled: config.message_index,
+        flush,
+        flush_wait_ms_max: config.sync_flush_timeout_ms.unsigned_abs(),
+        message_bytes_max: BODY_BYTES_MAX,
+        reserved_hours: u32::try_from(config.file_reserved_hours).unwrap_or(u32::MAX),
+        delete_at_hours: hours.collect(),
+        disk_max_used_percent: config.disk_used_ratio_max,
+        disk_clean_forcibly_percent: config.disk_clean_forcibly_ratio,
+        disk_warning_percent: config.disk_warning_ratio,
+        check_crc_on_recovery: config.check_crc_on_recover,
+        page_cache_busy_ms: config.log_busy_ms_max,
+        memory_share_percent: u32::try_from(config.memory_ratio_max).unwrap_or(100),
+        read_limit_in_memory: ReadLimit {
+            bytes_max: config.memory_transfer_bytes_max,
+            messages_max: config.memory_transfer_messages_max,
+        },
+        read_limit_on_disk: ReadLimit {
+            bytes_max: config.disk_transfer_bytes_max,
+            messages_max: config.disk_transfer_messages_max,
+        },
+        query_messages_max: config.query_messages_max,
+        delay_levels_ms: Levels::parse(&config.message_delay_level)?
+            .delays_ms()
+            .to_vec(),
+        ..StoreOptions::default()
+    })
+}
