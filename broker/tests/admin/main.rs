@@ -1,0 +1,10 @@
+//! A real broker on free ports, asked what operators, their tools and clients ask beside messages.
+
+mod clients;
+mod config;
+mod figures;
+mod groups;
+mod harness;
+mod offsets;
+mod relay;
+mod topics;
