@@ -21,7 +21,7 @@ const HEADER_BYTES_MAX: usize = 0x00FF_FFFF;
 /// Why bytes are not a frame. After any of these the stream has lost its place: close it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// The length field is beyond [`FRAME_BYTES_MAX`].
+    /// Longer than [`FRAME_BYTES_MAX`]; so its header also fits its 24-bit length.
     #[error("frame of {0} bytes is longer than the {FRAME_BYTES_MAX} allowed")]
     TooLong(u64),
     /// The length field has no room for what every frame has.
@@ -41,9 +41,9 @@ pub enum FrameError {
     /// The header's bytes are not of their encoding.
     #[error("undecodable header: {0}")]
     Header(String),
-    /// The header to be sent does not fit its 24-bit length.
-    #[error("header to send has {0} bytes, more than a frame can carry")]
-    HeaderUnsendable(usize),
+    /// A field's name does not fit the binary encoding's 16-bit length.
+    #[error("field name to send has {0} bytes, more than the binary encoding can carry")]
+    NameUnsendable(usize),
 }
 
 /// Takes the next whole frame off the front of `received`, without its length field and without
@@ -96,15 +96,22 @@ pub fn decode(mut frame: Bytes) -> Result<Command, FrameError> {
 pub fn encode_head(command: &Command, out: &mut BytesMut) -> Result<(), FrameError> {
     let start = out.len();
     out.put_u64(0);
-    match command.encoding {
-        Encoding::Json => json::encode(command, out),
+    let encoded = match command.encoding {
+        Encoding::Json => {
+            json::encode(command, out);
+            Ok(())
+        }
         Encoding::Binary => binary::encode(command, out),
+    };
+    if let Err(error) = encoded {
+        out.truncate(start);
+        return Err(error);
     }
     let header_bytes = out.len() - start - LENGTH_BYTES - MARK_BYTES;
     let length = MARK_BYTES + header_bytes + command.body.len();
-    if header_bytes > HEADER_BYTES_MAX || length + LENGTH_BYTES > FRAME_BYTES_MAX {
+    if length + LENGTH_BYTES > FRAME_BYTES_MAX {
         out.truncate(start);
-        return Err(FrameError::HeaderUnsendable(header_bytes));
+        return Err(FrameError::TooLong((length + LENGTH_BYTES) as u64));
     }
     let mark = ((command.encoding as u32) << 24) | header_bytes as u32;
     let mut lengths = &mut out[start..start + LENGTH_BYTES + MARK_BYTES];
@@ -119,4 +126,76 @@ pub fn encode(command: &Command) -> Result<Bytes, FrameError> {
     encode_head(command, &mut out)?;
     out.extend_from_slice(&command.body.to_bytes());
     Ok(out.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framed(length: u32, rest: &[u8]) -> BytesMut {
+        let mut bytes = BytesMut::from(length.to_be_bytes().as_slice());
+        bytes.extend_from_slice(rest);
+        bytes
+    }
+
+    #[test]
+    fn lengths_that_no_frame_has_are_refused_at_once() {
+        let max = FRAME_BYTES_MAX as u32 - 4;
+        assert_eq!(split(&mut framed(max, &[])), Ok(None));
+        for length in [max + 1, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF] {
+            let refused = split(&mut framed(length, &[]));
+            assert!(matches!(refused, Err(FrameError::TooLong(_))), "{length}");
+        }
+        assert_eq!(split(&mut framed(3, &[])), Err(FrameError::TooShort(3)));
+    }
+
+    #[test]
+    fn headers_longer_than_their_frame_and_unknown_encodings_are_refused() {
+        let longer = decode(Bytes::from_static(&[0, 0, 0, 9, b'{', b'}'])).unwrap_err();
+        let expected = FrameError::HeaderTooLong {
+            header: 9,
+            available: 2,
+        };
+        assert_eq!(longer, expected);
+        let unknown = decode(Bytes::from_static(&[2, 0, 0, 0])).unwrap_err();
+        assert_eq!(unknown, FrameError::UnknownEncoding(2));
+    }
+
+    #[test]
+    fn two_frames_in_one_read_come_apart_and_share_its_memory() {
+        let mut first = Command::new(10).with_body(Bytes::from_static(b"body"));
+        first.opaque = 1;
+        let mut second = first.clone();
+        second.opaque = 2;
+        let mut received = BytesMut::new();
+        for command in [&first, &second] {
+            received.extend_from_slice(&encode(command).expect("a small frame"));
+        }
+        let start = received.as_ptr() as usize;
+        let span = start..start + received.len();
+        for opaque in [1, 2] {
+            let whole = split(&mut received).expect("sound").expect("whole");
+            let command = decode(whole).expect("sound");
+            assert_eq!(command.opaque, opaque);
+            let body = command.body.to_bytes();
+            assert_eq!(body, "body");
+            assert!(
+                span.contains(&(body.as_ptr() as usize)),
+                "the body was copied"
+            );
+        }
+        assert!(received.is_empty());
+    }
+
+    #[test]
+    fn what_is_too_long_to_send_is_refused_and_leaves_nothing() {
+        let command = Command::new(0).with_body(vec![0; FRAME_BYTES_MAX]);
+        let mut out = BytesMut::from("before");
+        let refused = encode_head(&command, &mut out);
+        assert!(
+            matches!(refused, Err(FrameError::TooLong(_))),
+            "{refused:?}"
+        );
+        assert_eq!(out, "before");
+    }
 }

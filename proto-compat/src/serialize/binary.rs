@@ -53,7 +53,7 @@ fn decode_fields(mut bytes: &[u8]) -> Result<ExtFields, FrameError> {
 }
 
 /// Appends the header. A code beyond 16 bits wraps, as Java's does: POP commands must use JSON.
-pub(crate) fn encode(command: &Command, out: &mut BytesMut) {
+pub(crate) fn encode(command: &Command, out: &mut BytesMut) -> Result<(), FrameError> {
     out.put_i16(command.code as i16);
     out.put_u8(command.language as u8);
     out.put_i16(command.version as i16);
@@ -67,10 +67,13 @@ pub(crate) fn encode(command: &Command, out: &mut BytesMut) {
         .sum();
     out.put_u32(length(fields_bytes));
     for (key, value) in command.fields.iter() {
-        out.put_i16(i16::try_from(key.len()).expect("field names are short constants"));
+        // A relayed command's names are the peer's.
+        let key_bytes = i16::try_from(key.len());
+        out.put_i16(key_bytes.map_err(|_| FrameError::NameUnsendable(key.len()))?);
         out.put_slice(key.as_bytes());
         put_long(value, out);
     }
+    Ok(())
 }
 
 fn put_long(text: &str, out: &mut BytesMut) {
@@ -112,4 +115,48 @@ fn text<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, FrameError> {
 
 fn short(what: &str) -> FrameError {
     FrameError::Header(format!("it ends within {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame;
+
+    fn header(fields: &[u8]) -> Vec<u8> {
+        let mut header = vec![0, 34, 12, 1, 61, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0];
+        header.extend_from_slice(fields);
+        header
+    }
+
+    #[test]
+    fn a_header_may_end_before_its_fields_but_not_within() {
+        let command = decode(&header(&[])).unwrap();
+        assert_eq!((command.code, command.opaque), (34, 7));
+        assert_eq!(command.language, Language::Rust);
+        let fields = [0, 0, 0, 8, 0, 1, b'a', 0, 0, 0, 1, b'b'];
+        let whole = header(&fields);
+        assert_eq!(decode(&whole).unwrap().fields.get("a"), Some("b"));
+        for end in (0..whole.len()).filter(|end| *end != header(&[]).len()) {
+            assert!(decode(&whole[..end]).is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn an_empty_value_is_none_and_a_negative_length_an_error() {
+        let empty = header(&[0, 0, 0, 7, 0, 1, b'a', 0, 0, 0, 0]);
+        assert!(decode(&empty).unwrap().fields.is_empty());
+        let negative = header(&[0, 0, 0, 7, 0, 1, b'a', 0xff, 0xff, 0xff, 0xff]);
+        assert!(decode(&negative).is_err());
+    }
+
+    #[test]
+    fn a_name_that_does_not_fit_is_an_error_and_leaves_nothing() {
+        let mut command = Command::new(10);
+        command.encoding = Encoding::Binary;
+        command.fields.push_text(&"k".repeat(32_768), "v");
+        let mut out = BytesMut::from("before");
+        let refused = frame::encode_head(&command, &mut out);
+        assert_eq!(refused, Err(FrameError::NameUnsendable(32_768)));
+        assert_eq!(out, "before");
+    }
 }
