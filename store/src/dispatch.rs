@@ -12,7 +12,7 @@ use thrustmq_proto_compat::message::{names, properties, property_name, sys_flag}
 use crate::api::{Arrival, QueueEntry};
 use crate::commit_log::reader::{Step, step};
 use crate::consume_queue::Put;
-use crate::consume_queue::table::ConsumeQueues;
+use crate::consume_queue::table::{ConsumeQueues, EntryPlace};
 use crate::index::{Index, Keys};
 use crate::layout::is_directory_name;
 use crate::offset::Mark;
@@ -90,23 +90,7 @@ impl Targets<'_> {
             record_bytes: view.record_bytes as i32,
             tags_code,
         };
-        let mut queue = self.queues.find_or_make(view.topic, view.queue_id);
-        let mut put = queue.put(view.queue_offset, &entry)?;
-        if put == Put::Restarted {
-            tracing::info!(
-                topic = view.topic,
-                queue_id = view.queue_id,
-                queue_offset = view.queue_offset,
-                "queue begins anew"
-            );
-            queue = self.queues.restart(&queue)?;
-            queue.fill_up_to(view.queue_offset)?;
-            put = queue.put(view.queue_offset, &entry)?;
-        }
-        if put == Put::Added {
-            self.queues.mark_dirty(&queue);
-        }
-        Ok(Some(put))
+        self.queues.put(place_of(view), &entry).map(Some)
     }
 
     /// Dispatches a record after a gap: the entries missing before it stay blank.
@@ -115,8 +99,7 @@ impl Targets<'_> {
         view: &RecordView<'_>,
         text: &str,
     ) -> io::Result<Dispatched> {
-        let queue = self.queues.find_or_make(view.topic, view.queue_id);
-        queue.fill_up_to(view.queue_offset)?;
+        self.queues.fill_up_to(place_of(view))?;
         self.dispatch(view, text)
     }
 
@@ -148,6 +131,14 @@ impl Targets<'_> {
             }
             _ => tags_code(known.tags),
         }
+    }
+}
+
+fn place_of<'a>(view: &RecordView<'a>) -> EntryPlace<'a> {
+    EntryPlace {
+        topic: view.topic,
+        queue_id: view.queue_id,
+        queue_offset: view.queue_offset,
     }
 }
 

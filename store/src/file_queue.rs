@@ -230,10 +230,11 @@ impl FileQueue {
             .saturating_add(self.file_bytes as i64)
     }
 
-    /// Makes a file without adding it to the list.
+    /// Makes a file without adding it to the list. What lies there already is nobody's.
     pub(crate) fn make(&self, start: i64) -> io::Result<Arc<QueueFile>> {
         fs::create_dir_all(&self.dir)?;
         let file = Arc::new(self.file(start, 0));
+        file.remove()?;
         file.map()?;
         sync_directory(&self.dir)?;
         Ok(file)

@@ -181,6 +181,13 @@ impl Recovery<'_> {
                     .get((end.end - file.start) as usize..)
                     .unwrap_or_default();
                 match step(rest, end.end, self.check_body()) {
+                    Step::Record(view) if self.aborted && view.ends_in_zeros() => {
+                        let stop = Some(RecordError::Truncated {
+                            need: view.record_bytes,
+                            have: view.record_bytes - 1,
+                        });
+                        return Ok(Walk::Done { end, stop });
+                    }
                     Step::Record(view) => {
                         if self.dispatch(&view, from)? == Some(Put::Gap) {
                             return Ok(Walk::Gap);

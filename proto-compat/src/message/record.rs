@@ -197,6 +197,13 @@ impl<'a> RecordView<'a> {
         String::from_utf8_lossy(self.properties)
     }
 
+    /// Whether topic or properties end in zero bytes: after a power cut that is a record whose last
+    /// bytes did not reach the disk, for the checksum covers the body only.
+    pub fn ends_in_zeros(&self) -> bool {
+        let ends_in_zero = |bytes: &[u8]| bytes.last() == Some(&0);
+        ends_in_zero(self.topic.as_bytes()) || ends_in_zero(self.properties)
+    }
+
     /// The record as a new message, to store it again elsewhere.
     ///
     /// `properties` is given apart since it is mostly changed on the way.

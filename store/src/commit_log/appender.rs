@@ -242,7 +242,10 @@ impl Appender {
     }
 
     fn next_file(&self, start: i64) -> io::Result<Arc<QueueFile>> {
-        match self.prepared().take() {
+        // Held while the file is made, so that nobody makes it a second time meanwhile.
+        let mut prepared = self.prepared();
+        self.prepare_at.store(0, Ordering::Release);
+        match prepared.take() {
             Some(file) if file.start == start => Ok(file),
             _ => self.log.files.make(start),
         }
@@ -251,14 +254,9 @@ impl Appender {
     /// Makes the next file ahead of its use, once the last one is half full. Called by the
     /// checkpoint thread.
     pub(crate) fn prepare_next_file(&self) -> io::Result<()> {
-        let start = self.prepare_at.load(Ordering::Acquire);
-        if !self.should_prepare(self.progress.written()) {
-            return Ok(());
-        }
-        // The lock is held while the file is made: an appender that needs it waits for it rather
-        // than making it a second time.
         let mut prepared = self.prepared();
-        if self.prepare_at.swap(0, Ordering::AcqRel) == start {
+        if self.should_prepare(self.progress.written()) {
+            let start = self.prepare_at.swap(0, Ordering::AcqRel);
             *prepared = Some(self.log.files.make(start)?);
         }
         Ok(())

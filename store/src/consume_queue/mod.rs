@@ -25,7 +25,7 @@ const ENTRY: i64 = ENTRY_BYTES as i64;
 pub(crate) enum Put {
     /// It is the new last entry.
     Added,
-    /// It was there already.
+    /// It is there already, or is of an earlier life of the queue.
     Known,
     /// Another message has its number: the queue began anew, after its topic was deleted.
     Restarted,
@@ -43,10 +43,13 @@ pub(crate) struct ConsumeQueue {
     min: AtomicI64,
     /// One behind the last entry.
     next: AtomicI64,
+    /// Physical offset of the last entry; entries come in the log's order.
+    last_physical_offset: AtomicI64,
     /// Bytes before this are on the disk.
     flushed: AtomicI64,
     /// Whether it stands in the table's list of queues to flush.
     pub(crate) dirty: AtomicBool,
+    removed: AtomicBool,
 }
 
 /// Where a queue lies.
@@ -78,8 +81,10 @@ impl ConsumeQueue {
             files,
             min: AtomicI64::new(0),
             next: AtomicI64::new(0),
+            last_physical_offset: AtomicI64::new(-1),
             flushed: AtomicI64::new(0),
             dirty: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
         }
     }
 
@@ -100,27 +105,19 @@ impl ConsumeQueue {
     /// Puts an entry behind the last. Dispatch thread and recovery only.
     pub(crate) fn put(&self, queue_offset: i64, entry: &QueueEntry) -> io::Result<Put> {
         let next = self.next();
+        if entry.physical_offset <= self.last_physical_offset.load(Ordering::Relaxed) {
+            return Ok(Put::Known);
+        }
         if queue_offset < next {
-            return Ok(self.compare(queue_offset, entry));
+            return Ok(Put::Restarted);
         }
         if queue_offset > next {
             return Ok(Put::Gap);
         }
         self.push(&entry::encode(entry))?;
+        self.last_physical_offset
+            .store(entry.physical_offset, Ordering::Relaxed);
         Ok(Put::Added)
-    }
-
-    /// Whether the entry is the one that stands there already.
-    fn compare(&self, queue_offset: i64, entry: &QueueEntry) -> Put {
-        let known = match self.get(queue_offset) {
-            Some(there) => there.physical_offset == entry.physical_offset,
-            // Its file is gone: it is old, or else younger than the last entry.
-            None => {
-                let last = self.get(self.next() - 1);
-                last.is_none_or(|last| entry.physical_offset <= last.physical_offset)
-            }
-        };
-        if known { Put::Known } else { Put::Restarted }
     }
 
     /// Fills with blank entries up to a number; a fresh queue begins in the file of that number.
@@ -223,9 +220,15 @@ impl ConsumeQueue {
         self.files.unmap_free();
     }
 
-    /// Removes all files.
+    /// Removes all files, for good.
     pub(crate) fn remove(&self) -> io::Result<()> {
+        self.removed.store(true, Ordering::Release);
         self.files.remove_all()
+    }
+
+    /// Whether [`ConsumeQueue::remove`] was called.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
     }
 }
 

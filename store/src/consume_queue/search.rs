@@ -68,6 +68,8 @@ impl ConsumeQueue {
         self.next.store(end / ENTRY, Ordering::Release);
         self.min.store(first.start / ENTRY, Ordering::Release);
         self.flushed.store(first.start, Ordering::Release);
+        let last = self.last().map_or(-1, |last| last.physical_offset);
+        self.last_physical_offset.store(last, Ordering::Release);
         Ok(())
     }
 

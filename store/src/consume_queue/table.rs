@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::api::QueueEntry;
 use crate::error::OpenError;
 use crate::layout::names_in;
 
-use super::{ConsumeQueue, QueueLocation};
+use super::{ConsumeQueue, Put, QueueLocation};
 
 type Topics = HashMap<Box<str>, BTreeMap<i32, Arc<ConsumeQueue>>>;
 
@@ -22,6 +23,14 @@ pub(crate) struct ConsumeQueues {
     topics: RwLock<Topics>,
     /// Queues with entries that may not be on the disk, each once.
     dirty: Mutex<Vec<Arc<ConsumeQueue>>>,
+}
+
+/// The place of an entry.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EntryPlace<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) queue_id: i32,
+    pub(crate) queue_offset: i64,
 }
 
 /// The queues found in a directory.
@@ -81,8 +90,53 @@ impl ConsumeQueues {
         }
     }
 
+    /// Puts an entry into its queue. Dispatch thread and recovery only.
+    pub(crate) fn put(&self, place: EntryPlace<'_>, entry: &QueueEntry) -> io::Result<Put> {
+        let mut queue = self.find_or_make(place.topic, place.queue_id);
+        let mut put = self.put_into(&queue, place.queue_offset, entry)?;
+        if put == Put::Restarted {
+            tracing::info!(?place, "queue begins anew");
+            queue = self.restart(&queue)?;
+            self.fill(&queue, place.queue_offset)?;
+            put = self.put_into(&queue, place.queue_offset, entry)?;
+        }
+        Ok(put)
+    }
+
+    /// Fills a queue with blank entries up to a number.
+    pub(crate) fn fill_up_to(&self, place: EntryPlace<'_>) -> io::Result<()> {
+        let queue = self.find_or_make(place.topic, place.queue_id);
+        self.fill(&queue, place.queue_offset)
+    }
+
+    fn put_into(
+        &self,
+        queue: &Arc<ConsumeQueue>,
+        offset: i64,
+        entry: &QueueEntry,
+    ) -> io::Result<Put> {
+        let _kept = self.topics();
+        if queue.is_removed() {
+            // Its topic was deleted a moment ago; the entry is not missed.
+            return Ok(Put::Known);
+        }
+        let put = queue.put(offset, entry)?;
+        if put == Put::Added {
+            self.mark_dirty(queue);
+        }
+        Ok(put)
+    }
+
+    fn fill(&self, queue: &ConsumeQueue, queue_offset: i64) -> io::Result<()> {
+        let _kept = self.topics();
+        if queue.is_removed() {
+            return Ok(());
+        }
+        queue.fill_up_to(queue_offset)
+    }
+
     /// Replaces a queue by an empty one.
-    pub(crate) fn restart(&self, queue: &ConsumeQueue) -> io::Result<Arc<ConsumeQueue>> {
+    fn restart(&self, queue: &ConsumeQueue) -> io::Result<Arc<ConsumeQueue>> {
         queue.remove()?;
         Ok(self.insert(ConsumeQueue::new(
             self.location(&queue.topic, queue.queue_id),
@@ -116,7 +170,9 @@ impl ConsumeQueues {
 
     /// Forgets a topic and removes its files.
     pub(crate) fn remove_topic(&self, topic: &str) -> io::Result<()> {
-        let removed = self.topics_mut().remove(topic);
+        // Held to the end, so that the topic's next life does not begin among these files.
+        let mut topics = self.topics_mut();
+        let removed = topics.remove(topic);
         for queue in removed.iter().flat_map(BTreeMap::values) {
             queue.remove()?;
         }
@@ -135,7 +191,7 @@ impl ConsumeQueues {
     }
 
     /// Notes that a queue has entries to flush.
-    pub(crate) fn mark_dirty(&self, queue: &Arc<ConsumeQueue>) {
+    fn mark_dirty(&self, queue: &Arc<ConsumeQueue>) {
         if !queue.dirty.swap(true, Ordering::AcqRel) {
             self.dirty().push(Arc::clone(queue));
         }
@@ -152,8 +208,7 @@ impl ConsumeQueues {
             queue.dirty.store(false, Ordering::Release);
             if let Err(error) = queue.flush() {
                 // The files of a deleted topic are gone, and nobody misses them.
-                let current = self.find(&queue.topic, queue.queue_id);
-                if current.is_some_and(|current| Arc::ptr_eq(&current, &queue)) {
+                if !queue.is_removed() {
                     self.mark_dirty(&queue);
                     return Err(error);
                 }

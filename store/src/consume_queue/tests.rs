@@ -47,6 +47,11 @@ fn only_the_next_entry_is_added() {
     let dir = tempfile::tempdir().unwrap();
     let queue = filled(dir.path(), 3);
     assert_eq!(queue.put(1, &entry(1)).unwrap(), Put::Known);
+    assert_eq!(
+        queue.put(9, &entry(1)).unwrap(),
+        Put::Known,
+        "of an earlier life"
+    );
     assert_eq!(queue.put(1, &entry(9)).unwrap(), Put::Restarted);
     assert_eq!(queue.put(5, &entry(5)).unwrap(), Put::Gap);
     assert_eq!(queue.range().max, 3);

@@ -176,6 +176,23 @@ fn torn_and_foreign_bytes_are_told_apart() {
 }
 
 #[test]
+fn a_tail_of_zeros_is_seen() {
+    for properties in ["TAGS\u{1}a\u{2}", ""] {
+        let bytes = stored(&NewMessage {
+            properties,
+            ..message()
+        });
+        assert!(!check(&bytes, CheckBody::Crc).unwrap().ends_in_zeros());
+        for cut in 1..bytes.len() {
+            let mut torn = bytes.clone();
+            torn[cut..].fill(0);
+            let sound = check(&torn, CheckBody::Crc).is_ok_and(|view| !view.ends_in_zeros());
+            assert_eq!(sound, torn == bytes, "cut at {cut}");
+        }
+    }
+}
+
+#[test]
 fn no_byte_makes_the_parser_panic_or_read_beyond() {
     let bytes = stored(&message());
     for at in 0..bytes.len() {
