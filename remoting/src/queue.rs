@@ -1,7 +1,11 @@
 //! A bounded queue between threads, which lets its owner look at its head: pools need the head's age,
 //! and both ends work in batches. Used by pools, callbacks and events.
 //!
-//! Invariant: a thread that waits is woken if a job is there and no woken thread will take it.
+//! To wake a thread costs more than most jobs. So at most one is being woken at a time, and whoever
+//! takes a job and leaves others wakes the next: short jobs keep few threads busy, long ones all.
+//!
+//! Invariant: while a job is there and a thread waits, a thread is being woken, or one that took a job
+//! has yet to look whether it left others.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,9 +20,8 @@ pub(crate) struct JobQueue<T> {
 struct State<T> {
     jobs: VecDeque<T>,
     waiting: usize,
-    /// Waiting threads that were notified and have not run yet: a notice costs a system call, so a
-    /// second one for the same thread is left out.
-    notified: usize,
+    /// Whether one of those that wait was notified and has not run yet.
+    is_notified: bool,
     closed: bool,
 }
 
@@ -28,7 +31,7 @@ impl<T> JobQueue<T> {
             state: Mutex::new(State {
                 jobs: VecDeque::new(),
                 waiting: 0,
-                notified: 0,
+                is_notified: false,
                 closed: false,
             }),
             ready: Condvar::new(),
@@ -51,7 +54,7 @@ impl<T> JobQueue<T> {
             return Err(job);
         }
         state.jobs.push_back(job);
-        self.notify(state, 1);
+        self.wake_next(state);
         Ok(())
     }
 
@@ -63,7 +66,7 @@ impl<T> JobQueue<T> {
             return Err(job);
         }
         state.jobs.push_back(job);
-        self.notify(state, 1);
+        self.wake_next(state);
         Ok(())
     }
 
@@ -77,7 +80,7 @@ impl<T> JobQueue<T> {
             .len()
             .min(self.capacity.saturating_sub(state.jobs.len()));
         state.jobs.extend(jobs.drain(..fit));
-        self.notify(state, fit);
+        self.wake_next(state);
     }
 
     /// Moves up to `count_max` jobs into `into`, and waits for the first. `false`: the queue is closed
@@ -86,6 +89,7 @@ impl<T> JobQueue<T> {
         let mut state = self.lock();
         loop {
             if move_jobs(&mut state.jobs, into, count_max) {
+                self.wake_next(state);
                 return true;
             }
             if state.closed {
@@ -97,13 +101,17 @@ impl<T> JobQueue<T> {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
             state.waiting -= 1;
-            state.notified = state.notified.saturating_sub(1);
+            // Whether by that notice or by chance: whoever runs looks after the jobs.
+            state.is_notified = false;
         }
     }
 
     /// As [`JobQueue::take`] without waiting: `false` if there is no job.
     pub(crate) fn try_take(&self, into: &mut VecDeque<T>, count_max: usize) -> bool {
-        move_jobs(&mut self.lock().jobs, into, count_max)
+        let mut state = self.lock();
+        let any = move_jobs(&mut state.jobs, into, count_max);
+        self.wake_next(state);
+        any
     }
 
     /// What `read` makes of the head, if there is one.
@@ -127,12 +135,14 @@ impl<T> JobQueue<T> {
         self.ready.notify_all();
     }
 
-    fn notify(&self, mut state: MutexGuard<'_, State<T>>, jobs: usize) {
-        let asleep = state.waiting.saturating_sub(state.notified);
-        let notices = jobs.min(asleep);
-        state.notified += notices;
+    /// Wakes a thread for the jobs that are left.
+    fn wake_next(&self, mut state: MutexGuard<'_, State<T>>) {
+        if state.jobs.is_empty() || state.waiting == 0 || state.is_notified {
+            return;
+        }
+        state.is_notified = true;
         drop(state);
-        (0..notices).for_each(|_| self.ready.notify_one());
+        self.ready.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {

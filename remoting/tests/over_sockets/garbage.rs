@@ -30,7 +30,7 @@ async fn what_is_no_frame_closes_the_connection_with_one_line() {
         ("no JSON", vec![0, 0, 0, 6, 0, 0, 0, 2, b'{', b'?']),
     ];
     for (what, bytes) in &bad {
-        let mut peer = ScriptedPeer::connect(server.local_addr()).await;
+        let mut peer = ScriptedPeer::connect_from([127, 0, 0, 2], server.local_addr()).await;
         peer.send_bytes(bytes).await;
         peer.expect_close().await;
         assert_eq!(log::warnings_of(peer.local_addr()), 1, "{what}");

@@ -14,7 +14,7 @@ use thrustmq_remoting::{
     Client, ClientOptions, Pool, PoolOptions, Routes, RoutesBuilder, Server, ServerOptions,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::log;
 
@@ -149,6 +149,13 @@ impl ScriptedPeer {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).await.unwrap();
         Self::over(stream)
+    }
+
+    /// From an address that no other test uses, so that the log can be told apart.
+    pub(crate) async fn connect_from(own: [u8; 4], addr: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from((own, 0))).unwrap();
+        Self::over(socket.connect(addr).await.unwrap())
     }
 
     pub(crate) async fn accept(listener: &TcpListener) -> Self {
