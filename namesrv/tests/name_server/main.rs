@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod asking;
+mod bad_input;
 mod harness;
 mod leaving;
 mod operating;
