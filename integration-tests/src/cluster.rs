@@ -16,6 +16,13 @@ use crate::wire;
 
 const REGISTERED_TIMEOUT: Duration = Duration::from_secs(60);
 const GET_BROKER_CLUSTER_INFO: i32 = 106;
+/// Small files, the same for both makers, so that each can open a directory of the other.
+const FILE_SIZES: [&str; 4] = [
+    "mappedFileSizeCommitLog=67108864",
+    "mappedFileSizeConsumeQueue=600000",
+    "maxHashSlotNum=50000",
+    "maxIndexNum=200000",
+];
 
 /// One of our servers, or Apache's: they differ in the log gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +149,9 @@ impl Cluster {
             .args(["--set", &format!("brokerName={name}")])
             .args(["--set", &format!("listenPort={port}")])
             .args(["--set", "brokerIP1=127.0.0.1"]);
+        for size in FILE_SIZES {
+            command.args(["--set", size]);
+        }
         command
     }
 
@@ -151,7 +161,7 @@ impl Cluster {
         self.broker_ports.push(port);
         let store = self.directory.path().join(name);
         let config = self.directory.path().join(format!("{name}.conf"));
-        let properties = [
+        let mut properties = vec![
             "brokerClusterName=DefaultCluster".to_owned(),
             format!("brokerName={name}"),
             "brokerId=0".to_owned(),
@@ -160,13 +170,10 @@ impl Cluster {
             format!("namesrvAddr={}", self.namesrv()),
             format!("storePathRootDir={}", store.display()),
             format!("storePathCommitLog={}", store.join("commitlog").display()),
-            "mappedFileSizeCommitLog=67108864".to_owned(),
-            "mappedFileSizeConsumeQueue=600000".to_owned(),
-            "maxHashSlotNum=50000".to_owned(),
-            "maxIndexNum=200000".to_owned(),
             "diskMaxUsedSpaceRatio=95".to_owned(),
             "enablePropertyFilter=true".to_owned(),
         ];
+        properties.extend(FILE_SIZES.map(str::to_owned));
         fs::write(&config, properties.join("\n"))?;
         let command = self
             .java_server("broker.BrokerStartup", &config)?
@@ -201,7 +208,7 @@ impl Cluster {
     }
 
     fn wait_for_ready(&mut self, name: &str) -> anyhow::Result<()> {
-        self.member(name)?.server.wait_for_log("ready")
+        self.member(name)?.server.wait_for_log("ready after")
     }
 
     /// Brokers say that they are up before they are registered: the name server knows.
@@ -237,7 +244,11 @@ impl Cluster {
             .iter()
             .position(|member| member.name == name)
             .with_context(|| format!("no server {name}"))?;
-        finish(self.members.remove(index), allowed)
+        let mut member = self.members.remove(index);
+        if member.maker == Maker::Java {
+            return member.server.terminate().map(|_| ());
+        }
+        finish(member, allowed)
     }
 
     /// `host:port` of the name server.

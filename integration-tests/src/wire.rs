@@ -68,6 +68,12 @@ impl RawConnection {
         Ok(Self { stream })
     }
 
+    /// How long a send or a read may wait.
+    pub fn set_timeout(&mut self, timeout: Duration) -> anyhow::Result<()> {
+        self.stream.set_read_timeout(Some(timeout))?;
+        Ok(self.stream.set_write_timeout(Some(timeout))?)
+    }
+
     /// Sends bytes as they are. A server may close the connection on the first of them.
     pub fn send(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         Ok(self.stream.write_all(bytes)?)

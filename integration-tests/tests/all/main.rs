@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod clients;
+mod directories;
 mod lifecycle;
 mod load;
 mod mixed;
