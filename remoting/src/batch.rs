@@ -6,8 +6,7 @@
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
-use thrustmq_proto_compat::command::{Body, Command};
-use thrustmq_proto_compat::frame::{self, FrameError};
+use thrustmq_proto_compat::command::Body;
 
 /// A body piece up to this size is copied: that costs less than a slice of its own in the write call.
 const COPIED_BYTES_MAX: usize = 1024;
@@ -43,17 +42,15 @@ impl Batch {
         self.bytes == 0
     }
 
-    /// Appends a command's frame.
-    pub(crate) fn push(&mut self, command: &Command) -> Result<(), FrameError> {
-        let before = self.heads.len();
-        frame::encode_head(command, &mut self.heads)?;
-        self.bytes += self.heads.len() - before + command.body.len();
-        match &command.body {
+    /// Appends a frame: everything of it before the body, and the body.
+    pub(crate) fn push(&mut self, head: &[u8], body: &Body) {
+        self.heads.extend_from_slice(head);
+        self.bytes += head.len() + body.len();
+        match body {
             Body::Empty => {}
             Body::One(bytes) => self.push_body(bytes),
             Body::Many(pieces) => pieces.iter().for_each(|piece| self.push_body(piece)),
         }
-        Ok(())
     }
 
     fn push_body(&mut self, bytes: &Bytes) {

@@ -60,11 +60,19 @@ impl Callbacks {
     }
 
     pub(crate) fn run(&self, finished: Finished) {
+        self.run_all(&mut vec![finished]);
+    }
+
+    /// Runs all of `finished` and leaves it empty.
+    pub(crate) fn run_all(&self, finished: &mut Vec<Finished>) {
+        if finished.is_empty() {
+            return;
+        }
         self.started.call_once(|| {
             worker::start("callback", THREADS, &self.queue, run_one);
         });
-        // The queue closes only when the last that could get here is gone.
-        let _ = self.queue.push(finished);
+        // It has room for all, and closes only when the last that could get here is gone.
+        self.queue.push_all(finished);
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::Instant;
 
 use crate::batch::Batch;
+use crate::callbacks::Finished;
 use crate::endpoint::Endpoint;
 use crate::events::ConnectionEvent;
 use crate::outbox::Closing;
@@ -51,6 +52,7 @@ pub(crate) fn start(endpoint: &Arc<Endpoint>, stream: impl Stream, ends: Ends) -
         read_bytes: READ_BYTES_MIN,
         writing: Batch::default(),
         requests: Requests::default(),
+        finished: Vec::new(),
     };
     tokio::spawn(connection.run());
     peer
@@ -65,6 +67,8 @@ struct Connection<S> {
     read_bytes: usize,
     writing: Batch,
     requests: Requests,
+    /// Callbacks of the answers of one read.
+    finished: Vec<Finished>,
 }
 
 /// Why a connection ended.
@@ -158,6 +162,7 @@ impl<S: Stream> Connection<S> {
     fn handle_received(&mut self) -> Result<(), FrameError> {
         let handled = self.handle_frames();
         self.requests.submit();
+        self.peer.pending().call_back_all(&mut self.finished);
         handled
     }
 
@@ -175,9 +180,9 @@ impl<S: Stream> Connection<S> {
         Ok(())
     }
 
-    fn handle_answer(&self, answer: Command) {
+    fn handle_answer(&mut self, answer: Command) {
         let (code, opaque) = (answer.code, answer.opaque);
-        if !self.peer.pending().complete(answer) {
+        if !self.peer.pending().complete(answer, &mut self.finished) {
             tracing::debug!(peer = %self.peer, code, opaque, "answer to no call, or too late");
         }
     }

@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
-use thrustmq_proto_compat::command::Command;
-use thrustmq_proto_compat::frame::FrameError;
+use bytes::BytesMut;
+use thrustmq_proto_compat::command::{Body, Command};
+use thrustmq_proto_compat::frame::{self, FrameError};
 
 use crate::batch::Batch;
 
@@ -72,11 +73,15 @@ impl Outbox {
 
     /// Takes an answer. The task is woken at the end of the thread's turn, if it has one.
     pub(crate) fn push_answer(self: &Arc<Self>, answer: &Command) -> Result<(), PushError> {
+        with_head(answer, |head| self.push_answer_frame(head, &answer.body))?
+    }
+
+    fn push_answer_frame(self: &Arc<Self>, head: &[u8], body: &Body) -> Result<(), PushError> {
         let mut state = self.lock();
         if state.is_closed() {
             return Err(PushError::Closed);
         }
-        state.batch.push(answer).map_err(PushError::Frame)?;
+        state.batch.push(head, body);
         if state.unsent_bytes() / OVERFULL_TIMES >= self.bytes_max {
             self.is_overfull.store(true, Ordering::Relaxed);
         }
@@ -90,6 +95,10 @@ impl Outbox {
     /// Takes a request, if the peer reads what it was sent before. Wakes the task at once: the
     /// caller may wait for the answer.
     pub(crate) fn push_request(&self, request: &Command) -> Result<(), PushError> {
+        with_head(request, |head| self.push_request_frame(head, request))?
+    }
+
+    fn push_request_frame(&self, head: &[u8], request: &Command) -> Result<(), PushError> {
         let mut state = self.lock();
         if state.is_closed() {
             return Err(PushError::Closed);
@@ -100,7 +109,7 @@ impl Outbox {
         if request.is_oneway() && state.oneways >= self.oneways_max {
             return Err(PushError::TooManyOneways);
         }
-        state.batch.push(request).map_err(PushError::Frame)?;
+        state.batch.push(head, &request.body);
         state.oneways += usize::from(request.is_oneway());
         if !mem::replace(&mut state.awake, true) {
             state.wake_unlocking();
@@ -207,7 +216,24 @@ impl WakeUnlocking for MutexGuard<'_, State> {
     }
 }
 
+/// The scratch buffer of a thread is given back if a head made it larger than this.
+const KEPT_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Encodes a frame's head in the thread's own buffer, so that no lock is held meanwhile, and gives it
+/// to `push`.
+fn with_head<R>(command: &Command, push: impl FnOnce(&[u8]) -> R) -> Result<R, PushError> {
+    HEAD.with_borrow_mut(|head| {
+        if head.capacity() > KEPT_HEAD_BYTES_MAX {
+            *head = BytesMut::new();
+        }
+        head.clear();
+        frame::encode_head(command, head).map_err(PushError::Frame)?;
+        Ok(push(head))
+    })
+}
+
 thread_local! {
+    static HEAD: RefCell<BytesMut> = RefCell::new(BytesMut::new());
     static TURN: RefCell<Turn> = const { RefCell::new(Turn { is_on: false, to_wake: Vec::new() }) };
 }
 

@@ -192,7 +192,7 @@ impl Peer {
     }
 
     fn refuse_call(&self, callback: Callback, error: CallError) {
-        self.link.pending.call_back(callback, Err(error), None);
+        self.link.pending.call_back(callback, Err(error));
     }
 
     fn push_request(&self, request: &Command) -> Result<(), CallError> {

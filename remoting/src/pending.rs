@@ -82,13 +82,19 @@ impl Pending {
         Ok(opaque)
     }
 
-    /// Ends the call that `answer` belongs to; `false` if there is none (any more).
-    pub(crate) fn complete(&self, answer: Command) -> bool {
+    /// Ends the call that `answer` belongs to; `false` if there is none (any more). A callback is put
+    /// into `finished`, so that those of one read are given to the callback threads together.
+    pub(crate) fn complete(&self, answer: Command, finished: &mut Vec<Finished>) -> bool {
         let Some(waiting) = self.remove(answer.opaque) else {
             return false;
         };
-        self.end(waiting, Ok(answer));
+        finished.extend(waiting.end(Ok(answer)));
         true
+    }
+
+    /// Hands `finished` to the callback threads.
+    pub(crate) fn call_back_all(&self, finished: &mut Vec<Finished>) {
+        self.callbacks.run_all(finished);
     }
 
     /// Ends a call that could not be sent.
@@ -129,20 +135,18 @@ impl Pending {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Gives a callback its outcome on the callback threads.
-    pub(crate) fn call_back(&self, callback: Callback, outcome: Outcome, permit: Option<Permit>) {
+    /// Gives the callback of a call that never began its outcome, on a callback thread.
+    pub(crate) fn call_back(&self, callback: Callback, outcome: Outcome) {
         self.callbacks.run(Finished {
             callback,
             outcome,
-            permit,
+            permit: None,
         });
     }
 
     fn end(&self, waiting: Waiting, outcome: Outcome) {
-        match waiting.done {
-            // A caller that is gone needs no outcome.
-            Done::Future(tell) => drop(tell.send(outcome)),
-            Done::Callback(callback) => self.call_back(callback, outcome, Some(waiting.permit)),
+        if let Some(finished) = waiting.end(outcome) {
+            self.callbacks.run(finished);
         }
     }
 
@@ -156,5 +160,23 @@ impl Pending {
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// Tells a future; a callback is left to the callback threads.
+    fn end(self, outcome: Outcome) -> Option<Finished> {
+        match self.done {
+            Done::Future(tell) => {
+                // A caller that is gone needs no outcome.
+                let _ = tell.send(outcome);
+                None
+            }
+            Done::Callback(callback) => Some(Finished {
+                callback,
+                outcome,
+                permit: Some(self.permit),
+            }),
+        }
     }
 }

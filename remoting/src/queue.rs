@@ -83,12 +83,12 @@ impl<T> JobQueue<T> {
         self.wake_next(state);
     }
 
-    /// Moves up to `count_max` jobs into `into`, and waits for the first. `false`: the queue is closed
-    /// and empty.
-    pub(crate) fn take(&self, into: &mut VecDeque<T>, count_max: usize) -> bool {
+    /// Moves a share of the jobs, for one of `threads`, into `into`, and waits for the first. `false`:
+    /// the queue is closed and empty.
+    pub(crate) fn take(&self, into: &mut VecDeque<T>, threads: usize) -> bool {
         let mut state = self.lock();
         loop {
-            if move_jobs(&mut state.jobs, into, count_max) {
+            if move_share(&mut state.jobs, into, threads) {
                 self.wake_next(state);
                 return true;
             }
@@ -107,9 +107,9 @@ impl<T> JobQueue<T> {
     }
 
     /// As [`JobQueue::take`] without waiting: `false` if there is no job.
-    pub(crate) fn try_take(&self, into: &mut VecDeque<T>, count_max: usize) -> bool {
+    pub(crate) fn try_take(&self, into: &mut VecDeque<T>, threads: usize) -> bool {
         let mut state = self.lock();
-        let any = move_jobs(&mut state.jobs, into, count_max);
+        let any = move_share(&mut state.jobs, into, threads);
         self.wake_next(state);
         any
     }
@@ -150,8 +150,19 @@ impl<T> JobQueue<T> {
     }
 }
 
-fn move_jobs<T>(from: &mut VecDeque<T>, into: &mut VecDeque<T>, count_max: usize) -> bool {
-    let count = from.len().min(count_max);
+/// What the only thread takes at once.
+const SHARE_MAX: usize = 64;
+/// What one of several threads takes at once.
+const SHARE_OF_SEVERAL_MAX: usize = 16;
+
+/// Of several threads each takes half of an even share, at least one job: so no job waits behind a slow
+/// one while another thread is free, unless many wait anyway.
+fn move_share<T>(from: &mut VecDeque<T>, into: &mut VecDeque<T>, threads: usize) -> bool {
+    let share = match threads {
+        0 | 1 => SHARE_MAX,
+        _ => (from.len() / (2 * threads)).clamp(1, SHARE_OF_SEVERAL_MAX),
+    };
+    let count = from.len().min(share);
     into.extend(from.drain(..count));
     count > 0
 }

@@ -24,22 +24,19 @@ pub(crate) fn start<T: Send + 'static>(
     queue: &Arc<JobQueue<T>>,
     run: fn(T),
 ) -> Vec<JoinHandle<()>> {
-    // The only thread of a pool takes many jobs at once. Of several threads each takes one, so that
-    // no job waits behind a slow one while another thread is free.
-    let taken_max = if count == 1 { TURN_JOBS_MAX } else { 1 };
     let start_one = |number| {
         let queue = Arc::clone(queue);
         Builder::new()
             .name(format!("{name}-{number}"))
-            .spawn(move || work(&queue, taken_max, run))
+            .spawn(move || work(&queue, count, run))
             .expect("a process that can't start its threads can't serve")
     };
     (0..count).map(start_one).collect()
 }
 
-fn work<T>(queue: &JobQueue<T>, taken_max: usize, run: fn(T)) {
-    let mut jobs = VecDeque::with_capacity(taken_max);
-    while queue.take(&mut jobs, taken_max) {
+fn work<T>(queue: &JobQueue<T>, threads: usize, run: fn(T)) {
+    let mut jobs = VecDeque::new();
+    while queue.take(&mut jobs, threads) {
         let wakes = TurnWakes::begin();
         let mut turn_end = Instant::now() + TURN_TIME_MAX;
         let mut turn_jobs = 0;
@@ -53,7 +50,7 @@ fn work<T>(queue: &JobQueue<T>, taken_max: usize, run: fn(T)) {
                     turn_end = Instant::now() + TURN_TIME_MAX;
                 }
             }
-            if !queue.try_take(&mut jobs, taken_max) {
+            if !queue.try_take(&mut jobs, threads) {
                 break;
             }
         }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::JobQueue;
 use crate::worker;
 
-fn taken(queue: &JobQueue<usize>, count_max: usize) -> Vec<usize> {
+fn taken(queue: &JobQueue<usize>, threads: usize) -> Vec<usize> {
     let mut into = VecDeque::new();
-    queue.try_take(&mut into, count_max);
+    queue.try_take(&mut into, threads);
     into.into()
 }
 
@@ -22,9 +22,19 @@ fn it_holds_no_more_than_its_capacity_and_gives_in_order() {
     assert_eq!(queue.push(6), Err(6));
     assert_eq!(queue.push_beyond(7), Ok(()));
     assert_eq!((queue.len(), queue.peek(|job| *job)), (4, Some(1)));
-    assert_eq!(taken(&queue, 2), [1, 2]);
-    assert_eq!(taken(&queue, 9), [3, 7]);
+    assert_eq!(taken(&queue, 2), [1]);
+    assert_eq!(taken(&queue, 1), [2, 3, 7]);
     assert!(taken(&queue, 1).is_empty());
+}
+
+#[test]
+fn several_threads_leave_each_other_some() {
+    let queue = JobQueue::new(1_000);
+    queue.push_all(&mut (0..400).collect());
+    assert_eq!(taken(&queue, 20).len(), 10);
+    assert_eq!(taken(&queue, 4).len(), 16);
+    assert_eq!(taken(&queue, 1).len(), 64);
+    assert_eq!(taken(&queue, 200).len(), 1);
 }
 
 #[test]
