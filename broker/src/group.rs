@@ -278,8 +278,10 @@ mod tests {
     use crate::config::BrokerConfig;
 
     fn open(dir: &Path, auto_create_group: bool) -> GroupTable {
-        let mut config = BrokerConfig::default();
-        config.auto_create_group = auto_create_group;
+        let config = BrokerConfig {
+            auto_create_group,
+            ..BrokerConfig::default()
+        };
         let clock = Clock::by_hand(1_000);
         let config = LiveConfig::new(config, None, clock.clone());
         GroupTable::open(dir, config, clock).unwrap()

@@ -10,11 +10,12 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::broker::Broker;
+use crate::config::BrokerConfig;
 use crate::processor::{heartbeat, pull};
 
-/// One thing to do every `period_ms`.
+/// One thing to do every `period_ms` of the configuration in force.
 struct Job {
-    period_ms: i64,
+    period_ms: fn(&BrokerConfig) -> i64,
     run: fn(&Arc<Broker>),
 }
 
@@ -28,24 +29,26 @@ pub(crate) struct Periodic {
 impl Periodic {
     /// Starts the threads.
     pub(crate) fn start(broker: &Arc<Broker>) -> std::io::Result<Self> {
-        let config = broker.config.current();
         let sweeps = vec![
-            job(1_000, |broker| broker.stats.sample()),
-            job(1_000, sweep_overdue_pulls),
-            job(5_000, sweep_missed_pulls),
-            job(10_000, |broker| heartbeat::remove_expired(broker)),
-            job(10_000, |broker| broker.locks.remove_expired()),
-            job(1_000, |broker| {
-                broker.pools.apply_wait_limits(&broker.config.current())
-            }),
+            job(|_| 1_000, |broker| broker.stats.sample()),
+            job(|_| 1_000, sweep_overdue_pulls),
+            job(|_| 5_000, sweep_missed_pulls),
+            job(|_| 10_000, |broker| heartbeat::remove_expired(broker)),
+            job(|_| 10_000, |broker| broker.locks.remove_expired()),
+            job(
+                |_| 1_000,
+                |broker| broker.pools.apply_wait_limits(&broker.config.current()),
+            ),
         ];
         let persists = vec![
-            job(config.consumer_offset_flush_ms, |broker| {
-                broker.offsets.flush()
-            }),
-            job(config.delay_offset_flush_ms, |broker| {
-                broker.delay.persist()
-            }),
+            job(
+                |config| config.consumer_offset_flush_ms,
+                |broker| broker.offsets.flush(),
+            ),
+            job(
+                |config| config.delay_offset_flush_ms,
+                |broker| broker.delay.persist(),
+            ),
         ];
         let (stop, stopped) = bounded(0);
         let threads = [("broker-sweep", sweeps), ("broker-persist", persists)]
@@ -71,20 +74,24 @@ impl Periodic {
     }
 }
 
-fn job(period_ms: i64, run: fn(&Arc<Broker>)) -> Job {
+fn job(period_ms: fn(&BrokerConfig) -> i64, run: fn(&Arc<Broker>)) -> Job {
     Job { period_ms, run }
 }
 
 fn run(broker: &Arc<Broker>, jobs: &[Job], stopped: &Receiver<()>) {
     let begun_ms = broker.clock.now_ms();
-    let mut due_ms: Vec<i64> = jobs.iter().map(|job| begun_ms + job.period_ms).collect();
+    let config = broker.config.current();
+    let first_due_ms = jobs.iter().map(|job| begun_ms + (job.period_ms)(&config));
+    let mut due_ms: Vec<i64> = first_due_ms.collect();
     loop {
         let now_ms = broker.clock.now_ms();
+        let config = broker.config.current();
         for (job, due_ms) in jobs.iter().zip(&mut due_ms) {
-            // A clock that was set back must not silence a job for hours.
-            if now_ms >= *due_ms || *due_ms > now_ms + job.period_ms {
+            let period_ms = (job.period_ms)(&config);
+            // Neither a clock that was set back nor a period that was long silences a job.
+            if now_ms >= *due_ms || *due_ms > now_ms + period_ms {
                 (job.run)(broker);
-                *due_ms = now_ms + job.period_ms;
+                *due_ms = now_ms + period_ms;
             }
         }
         let next_ms = due_ms.iter().min().copied().unwrap_or(i64::MAX);

@@ -27,8 +27,8 @@ super::config! {
         broker_cluster_name "brokerClusterName": String = "DefaultCluster".to_owned(), fixed;
         /// Name that clients see in routes; brokers of one name hold the same messages.
         broker_name "brokerName": String = host::name(), fixed;
-        /// Number among the brokers of one name; a master is 0.
-        broker_id "brokerId": i64 = 0, fixed in 0..=i64::MAX;
+        /// Number among the brokers of one name: a master is 0, and this broker is one.
+        broker_id "brokerId": i64 = 0, fixed in 0..=0;
         /// What it is to the others of its name.
         broker_role "brokerRole": BrokerRole = BrokerRole::AsyncMaster, fixed;
         /// Name servers, separated by `;`.
@@ -67,8 +67,6 @@ super::config! {
         register_period_ms "registerNameServerPeriod": i64 = 30_000, fixed in 1_000..=600_000;
         /// A registration may take this long, milliseconds.
         register_timeout_ms "registerBrokerTimeoutMills": i64 = 24_000, live in 1..=600_000;
-        /// Whether the body of a registration is compressed.
-        compressed_register "compressedRegister": bool = false, live;
         /// Whether to register even if the name server knows this data version.
         force_register "forceRegister": bool = true, live;
 
@@ -111,7 +109,7 @@ super::config! {
         message_delay_level "messageDelayLevel": String =
             "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(), fixed;
         /// Time between two writes of delayOffset.json, milliseconds.
-        delay_offset_flush_ms "flushDelayOffsetInterval": i64 = 10_000, fixed in 100..=3_600_000;
+        delay_offset_flush_ms "flushDelayOffsetInterval": i64 = 10_000, live in 100..=3_600_000;
         /// Whether the region and trace switch are told to producers.
         trace_on "traceOn": bool = true, live;
         /// Region that is told to producers.
@@ -128,8 +126,6 @@ super::config! {
         lite_pull_enable "litePullMessageEnable": bool = true, live;
         /// Whether pull consumers are kept out.
         reject_pull_consumer "rejectPullConsumerEnable": bool = false, live;
-        /// Whether lagging consumers are sent to a replica.
-        slave_read "slaveReadEnable": bool = false, fixed;
         /// Bytes of one answer, of messages that are in memory.
         memory_transfer_bytes_max "maxTransferBytesOnMessageInMemory": usize = 262_144, fixed in 1..=134_217_728;
         /// Messages of one answer, of messages that are in memory.
@@ -151,7 +147,7 @@ super::config! {
         /// Silence after which a client is forgotten, milliseconds.
         channel_expired_ms "channelExpiredTimeout": i64 = 120_000, live in 1_000..=86_400_000;
         /// Time between two writes of consumerOffset.json, milliseconds.
-        consumer_offset_flush_ms "flushConsumerOffsetInterval": i64 = 5_000, fixed in 100..=3_600_000;
+        consumer_offset_flush_ms "flushConsumerOffsetInterval": i64 = 5_000, live in 100..=3_600_000;
         /// Commits after which the data version of the offsets moves.
         consumer_offset_version_step "consumerOffsetUpdateVersionStep": u64 = 500, fixed in 1..=1_000_000_000;
         /// Whether the broker itself resets offsets, or asks the consumers to.

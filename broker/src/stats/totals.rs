@@ -200,6 +200,27 @@ impl Totals {
         self.get_time_ms_max.load(Ordering::Relaxed)
     }
 
+    /// How long the fastest `share` of all puts took at most, milliseconds, as far as the ranges
+    /// tell: the end of the range that holds the slowest of them.
+    pub(crate) fn put_time_ms_of(&self, share: f64) -> i64 {
+        let counts = self
+            .put_times
+            .each_ref()
+            .map(|count| count.load(Ordering::Relaxed));
+        let all: u64 = counts.iter().sum();
+        #[allow(clippy::cast_precision_loss)] // shown to people
+        let wanted = all as f64 * share;
+        let mut seen = 0;
+        for (count, end_ms) in counts.iter().zip(PUT_TIME_ENDS_MS) {
+            seen += count;
+            #[allow(clippy::cast_precision_loss)]
+            if seen as f64 >= wanted {
+                return end_ms - 1;
+            }
+        }
+        PUT_TIME_ENDS_MS[PUT_TIME_ENDS_MS.len() - 1]
+    }
+
     /// How many puts took how long: `[<=0ms]:12 [0~10ms]:3 …`.
     pub(crate) fn put_times_text(&self) -> String {
         let mut text = String::new();
@@ -291,6 +312,10 @@ mod tests {
         );
         assert!(text.ends_with("[5~10s]:1 [10s~]:2 "), "{text}");
         assert_eq!(totals.put_time_ms_max(), 99_999);
+        assert_eq!(totals.put_time_ms_of(0.1), 0);
+        assert_eq!(totals.put_time_ms_of(0.5), 49);
+        assert_eq!(totals.put_time_ms_of(0.99), 10_000);
+        assert_eq!(Totals::new(0).put_time_ms_of(0.99), 0);
     }
 
     #[test]

@@ -2,8 +2,10 @@ use super::*;
 use crate::config::BrokerConfig;
 
 fn open(dir: &Path, change: impl FnOnce(&mut BrokerConfig)) -> TopicTable {
-    let mut config = BrokerConfig::default();
-    config.broker_name = "broker-a".into();
+    let mut config = BrokerConfig {
+        broker_name: "broker-a".into(),
+        ..BrokerConfig::default()
+    };
     change(&mut config);
     let clock = Clock::by_hand(1_000);
     let config = LiveConfig::new(config, None, clock.clone());

@@ -54,8 +54,10 @@ mod tests {
     use super::*;
 
     fn names(request: PageRequest<'_>, version: &DataVersion) -> Vec<String> {
-        let mut config = BrokerConfig::default();
-        config.split_metadata_max = 3;
+        let config = BrokerConfig {
+            split_metadata_max: 3,
+            ..BrokerConfig::default()
+        };
         let list: BTreeMap<String, ()> = ["a", "b", "c", "d", "e"].map(|n| (n.into(), ())).into();
         take(request, &config, version, list)
             .map(|(name, ())| name)

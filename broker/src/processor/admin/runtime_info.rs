@@ -18,6 +18,8 @@ use crate::stats::Rate;
 
 /// Java's name of the version in [`thrustmq_proto_compat::command::CURRENT_VERSION`].
 const VERSION_NAME: &str = "V5_5_0";
+/// Java's default for the queues of pools that this broker has no work for.
+const ABSENT_POOL_CAPACITY: usize = 100_000;
 
 /// `GET_BROKER_RUNTIME_INFO`.
 pub(crate) fn runtime_info(broker: &Broker, _: Incoming<()>) -> Handled<()> {
@@ -67,6 +69,9 @@ fn put_and_get_figures(broker: &Broker, info: &mut Info) {
     info.put("putMessageAverageSize", format!("{average:?}"));
     info.put("putMessageDistributeTime", totals.put_times_text());
     info.put("putMessageEntireTimeMax", totals.put_time_ms_max());
+    for (key, share) in [("putLatency99", 0.99), ("putLatency999", 0.999)] {
+        info.put(key, format!("{}.00", totals.put_time_ms_of(share)));
+    }
     info.put("getMessageEntireTimeMax", totals.get_time_ms_max());
     info.put("putTps", totals.rates(&[Rate::Put]));
     info.put("getFoundTps", totals.rates(&[Rate::Found]));
@@ -137,12 +142,15 @@ fn pool_figures(broker: &Broker, info: &mut Info) {
     pool_figure("pull", &pools.pull, info);
     pool_figure("litePull", &pools.lite_pull, info);
     pool_figure("query", &pools.query, info);
-    // Monitors want these as well; nothing here is acknowledged or ended, so nothing waits.
+    // Monitors divide by these as well; nothing here is acknowledged or ended, so nothing waits.
     info.put("ackThreadPoolQueueSize", 0);
-    info.put("ackThreadPoolQueueCapacity", 0);
+    info.put("ackThreadPoolQueueCapacity", ABSENT_POOL_CAPACITY);
     info.put("ackThreadPoolQueueHeadWaitTimeMills", 0);
     info.put("EndTransactionQueueSize", 0);
-    info.put("EndTransactionThreadPoolQueueCapacity", 0);
+    info.put(
+        "EndTransactionThreadPoolQueueCapacity",
+        ABSENT_POOL_CAPACITY,
+    );
 }
 
 fn pool_figure(name: &str, pool: &Pool, info: &mut Info) {
