@@ -8,13 +8,13 @@ use std::time::Duration;
 use thrustmq_proto_compat::clock::Clock;
 use thrustmq_remoting::{Client, ClientOptions, Server, ServerOptions};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::config::{LiveConfig, NamesrvConfig};
 use crate::kv_config::{KvConfig, KvConfigError};
 use crate::notices::Notices;
-use crate::route_table::{Leaving, RouteTable};
+use crate::route_table::RouteTable;
 use crate::routes::{Pools, routes};
 use crate::state::State;
 use crate::unregistration::{self, OnClose, Unregistrations};
@@ -64,7 +64,8 @@ impl NameServer {
         let config = options.config;
         let server_options = server_options(&config)?;
         let address = server_options.listen;
-        let (state, waiting) = state(config, clock.clone())?;
+        let (queue, waiting) = mpsc::channel(config.unregister_queue_capacity.max(1));
+        let state = state(config, Unregistrations::new(queue), clock.clone())?;
         let events = Arc::new(OnClose(Arc::clone(&state)));
         let pools = Pools::new(&state.config.current());
         let routes = routes(Arc::clone(&state), &pools);
@@ -102,12 +103,12 @@ impl NameServer {
 
 fn state(
     config: NamesrvConfig,
+    unregistrations: Unregistrations,
     clock: Clock,
-) -> Result<(Arc<State>, Receiver<Leaving>), StartError> {
+) -> Result<Arc<State>, StartError> {
     let kv = KvConfig::load(Path::new(&config.kv_config_path))?;
-    let (unregistrations, waiting) = Unregistrations::new(config.unregister_queue_capacity);
     let client = Client::new(ClientOptions::default(), None, None, clock.clone());
-    let state = Arc::new(State {
+    Ok(Arc::new(State {
         kv,
         routes: RouteTable::default(),
         unregistrations,
@@ -115,8 +116,7 @@ fn state(
         started_ms: clock.now_ms(),
         config: LiveConfig::new(config),
         clock,
-    });
-    Ok((state, waiting))
+    }))
 }
 
 fn server_options(config: &NamesrvConfig) -> Result<ServerOptions, StartError> {

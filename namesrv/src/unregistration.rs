@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use thrustmq_remoting::{ConnectionEvent, ConnectionEvents};
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Receiver, Sender};
 
 use crate::route_table::Leaving;
 use crate::state::State;
@@ -16,10 +16,9 @@ pub(crate) struct Unregistrations {
 }
 
 impl Unregistrations {
-    /// A queue of so many, and its receiving side for [`apply`].
-    pub(crate) fn new(capacity: usize) -> (Self, Receiver<Leaving>) {
-        let (queue, waiting) = channel(capacity.max(1));
-        (Self { queue }, waiting)
+    /// What is sent to `queue` is for [`apply`] to receive.
+    pub(crate) fn new(queue: Sender<Leaving>) -> Self {
+        Self { queue }
     }
 
     /// Queues one; `false` if the queue is full.

@@ -1,6 +1,5 @@
 //! What brokers say of themselves: 103, 104, 322, 904.
 
-use bytes::Bytes;
 use thrustmq_proto_compat::body::{
     DataVersion, KVTable, RegisterBrokerBody, TopicConfigSerializeWrapper,
 };
@@ -15,7 +14,7 @@ use thrustmq_remoting::{Handled, Incoming, Peer, Refusal, Reply};
 
 use super::{json, read, system_error};
 use crate::kv_config::ORDER_TOPIC_CONFIG;
-use crate::route_table::{BrokerAddress, Member, Registration, Topics};
+use crate::route_table::{BrokerAddress, Member, NotYetKnown, Registered, Registration, Topics};
 use crate::state::{State, connection};
 
 /// A broker that does not say how long it may be silent.
@@ -36,25 +35,14 @@ pub(crate) fn register(
     } = incoming;
     let body = command.body.to_bytes();
     check_crc(&header, &body, &peer)?;
-    let is_compressed = header.compressed;
-    let registration = registration(state, header, (&command, &body), peer);
     let config = state.config.current();
-    let delete_absent = config.delete_topic_with_broker_registration;
-    let now_ms = state.clock.now_ms();
-    let renewed = match delete_absent {
-        true => None,
-        false => state.routes.renew(&registration, now_ms),
+    let reading = Reading {
+        version: command.version,
+        is_compressed: header.compressed,
+        delete_absent: config.delete_topic_with_broker_registration,
     };
-    let registered = match renewed {
-        Some(registered) => registered,
-        None => {
-            let topics = read_topics(&body, command.version, is_compressed)?;
-            let registered = state
-                .routes
-                .register(registration, topics, delete_absent, now_ms);
-            registered.map_err(|_| system_error("register broker failed"))?
-        }
-    };
+    let registration = registration(state, header, &command, &body, peer);
+    let registered = registered(state, registration, &body, reading)?;
     if let Some(notice) = registered.notice {
         state.tell(notice);
     }
@@ -103,9 +91,10 @@ pub(crate) fn query_data_version(
         address: incoming.header.broker_address,
     };
     let body = incoming.command.body.to_bytes();
-    let theirs = match body.is_empty() {
-        true => None,
-        false => Some(read::<DataVersion>(&body)?),
+    let theirs: Option<DataVersion> = if body.is_empty() {
+        None
+    } else {
+        Some(read(&body)?)
     };
     let ours = state.routes.touch(&at, state.clock.now_ms());
     let changed = ours.is_none() || ours != theirs;
@@ -145,11 +134,13 @@ fn check_crc(
 fn registration(
     state: &State,
     header: RegisterBrokerRequestHeader,
-    (command, body): (&Command, &Bytes),
+    command: &Command,
+    body: &[u8],
     peer: Peer,
 ) -> Registration {
-    let encoding = (header.compressed, command.version);
+    let routes = &state.routes;
     Registration {
+        fingerprint: routes.fingerprint(body, header.compressed, command.version),
         member: Member {
             name: header.broker_name,
             id: header.broker_id,
@@ -162,22 +153,55 @@ fn registration(
         zone: command.fields.get("__ZONE_NAME").map(str::to_owned),
         acting_master: header.enable_acting_master,
         silence_ms_max: header.heartbeat_timeout_ms.unwrap_or(SILENCE_MS_MAX),
-        fingerprint: state.routes.fingerprint(body, encoding),
+        now_ms: state.clock.now_ms(),
         connection: connection(peer),
     }
 }
 
-fn read_topics(body: &Bytes, version: i32, is_compressed: bool) -> Result<Topics, Refusal> {
+/// How a registration's body is read.
+struct Reading {
+    /// The broker's.
+    version: i32,
+    is_compressed: bool,
+    delete_absent: bool,
+}
+
+/// Registers; the body is read only if it is not the one that the broker sent the last time.
+fn registered(
+    state: &State,
+    registration: Registration,
+    body: &[u8],
+    reading: Reading,
+) -> Result<Registered, Refusal> {
+    let is_renewable = !reading.delete_absent;
+    if is_renewable && let Some(registered) = state.routes.renew(&registration) {
+        return Ok(registered);
+    }
+    let topics = read_topics(body, reading)?;
+    let registered = state.routes.register(registration, topics);
+    registered.map_err(|NotYetKnown| system_error("register broker failed"))
+}
+
+fn read_topics(body: &[u8], reading: Reading) -> Result<Topics, Refusal> {
     if body.is_empty() {
         return Ok(Topics::default());
     }
+    let Reading {
+        version,
+        is_compressed,
+        delete_absent,
+    } = reading;
     let is_old = version < REGISTER_BODY_VERSION;
     let topics = match (is_old, is_compressed) {
         (true, _) => fastjson::from_slice(body).map(topics_of_old),
         (false, true) => RegisterBrokerBody::from_packed(body, version).map(topics_of),
         (false, false) => fastjson::from_slice(body).map(topics_of),
     };
-    topics.map_err(|error| system_error(format!("Failed to decode RegisterBrokerBody: {error}")))
+    let unreadable = |error| system_error(format!("Failed to decode RegisterBrokerBody: {error}"));
+    Ok(Topics {
+        delete_absent,
+        ..topics.map_err(unreadable)?
+    })
 }
 
 fn topics_of(body: RegisterBrokerBody) -> Topics {
@@ -187,6 +211,7 @@ fn topics_of(body: RegisterBrokerBody) -> Topics {
         configs: wrapper.topic_config_table.into_values().collect(),
         mappings: wrapper.topic_queue_mapping_info_map,
         filter_servers: Some(body.filter_server_list),
+        delete_absent: false,
     }
 }
 

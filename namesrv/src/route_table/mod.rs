@@ -144,26 +144,23 @@ pub(crate) struct RouteTable {
 
 impl RouteTable {
     /// A number that, in this process, stands for a registration's body and how it is encoded.
-    pub(crate) fn fingerprint(&self, body: &[u8], encoding: (bool, i32)) -> u64 {
-        self.fingerprints.hash_one((body, encoding))
+    pub(crate) fn fingerprint(&self, body: &[u8], is_compressed: bool, version: i32) -> u64 {
+        self.fingerprints.hash_one((body, is_compressed, version))
     }
 
     /// Registers a member whose body was the same the last time: constant time, whatever the number
     /// of topics. `None` if the topics must be read after all.
-    pub(crate) fn renew(&self, registration: &Registration, now_ms: i64) -> Option<Registered> {
-        self.write().renew(registration, now_ms)
+    pub(crate) fn renew(&self, registration: &Registration) -> Option<Registered> {
+        self.write().renew(registration)
     }
 
-    /// Registers a member with the topics of its body. `delete_absent` drops the topics that it no longer has.
+    /// Registers a member with the topics of its body.
     pub(crate) fn register(
         &self,
         registration: Registration,
         topics: Topics,
-        delete_absent: bool,
-        now_ms: i64,
     ) -> Result<Registered, NotYetKnown> {
-        self.write()
-            .register(registration, topics, delete_absent, now_ms)
+        self.write().register(registration, topics)
     }
 
     /// Puts the queues of one topic, if all their brokers are there.

@@ -90,15 +90,16 @@ impl Model {
         }
         let (member, process) = &self.processes[who];
         let mut registration = registration(member, 0);
-        registration.fingerprint = table.fingerprint(&process.version.to_be_bytes(), (false, 0));
+        registration.fingerprint = table.fingerprint(&process.version.to_be_bytes(), false, 0);
         registration.silence_ms_max = SILENCE_MS_MAX;
+        registration.now_ms = now_ms;
         // Old brokers: only masters set topics, which keeps the model plain.
         registration.acting_master = None;
         registration.connection = Arc::new(super::tests::FakeConnection {
             id: process.connection,
             ..Default::default()
         });
-        if table.renew(&registration, now_ms).is_none() {
+        if table.renew(&registration).is_none() {
             let topics = Topics {
                 data_version: DataVersion {
                     counter: process.version,
@@ -107,7 +108,7 @@ impl Model {
                 configs: process.topics.iter().map(|t| config(t)).collect(),
                 ..Topics::default()
             };
-            table.register(registration, topics, false, now_ms).unwrap();
+            table.register(registration, topics).unwrap();
         }
         if member.id == MASTER_ID {
             for topic in &process.topics {

@@ -22,6 +22,8 @@ pub(crate) struct Registration {
     pub(crate) silence_ms_max: i64,
     /// [`super::RouteTable::fingerprint`] of the body.
     pub(crate) fingerprint: u64,
+    /// When it came, milliseconds.
+    pub(crate) now_ms: i64,
     pub(crate) connection: Arc<dyn Connection>,
 }
 
@@ -33,6 +35,8 @@ pub(crate) struct Topics {
     pub(crate) mappings: BTreeMap<String, TopicQueueMappingInfo>,
     /// `None` leaves what was registered before.
     pub(crate) filter_servers: Option<Vec<String>>,
+    /// Whether the broker has no topics but these: others go from the table.
+    pub(crate) delete_absent: bool,
 }
 
 /// What the member is answered, and whom to tell.
@@ -59,7 +63,7 @@ enum Place {
 }
 
 impl Tables {
-    pub(super) fn renew(&mut self, registration: &Registration, now_ms: i64) -> Option<Registered> {
+    pub(super) fn renew(&mut self, registration: &Registration) -> Option<Registered> {
         let member = &registration.member;
         let broker = self.brokers.get_mut(member.name.as_str())?;
         let live = self.live.get_mut(&member.at)?;
@@ -77,7 +81,7 @@ impl Tables {
         broker.zone.clone_from(&registration.zone);
         self.registrations += 1;
         live.number = self.registrations;
-        live.updated_ms = now_ms;
+        live.updated_ms = registration.now_ms;
         live.silence_ms_max = registration.silence_ms_max;
         live.connection = Arc::clone(&registration.connection);
         live.ha_address.clone_from(&registration.ha_address);
@@ -88,8 +92,6 @@ impl Tables {
         &mut self,
         registration: Registration,
         topics: Topics,
-        delete_absent: bool,
-        now_ms: i64,
     ) -> Result<Registered, NotYetKnown> {
         let member = &registration.member;
         if topics.configs.len() == 1 && !self.is_member(&member.name, member.id) {
@@ -101,7 +103,7 @@ impl Tables {
             );
             return Err(NotYetKnown);
         }
-        self.leave_former_group(member, now_ms);
+        self.leave_former_group(member, registration.now_ms);
         let state_version = topics.data_version.state_version;
         let Place::Taken {
             name,
@@ -112,13 +114,12 @@ impl Tables {
             return Ok(Registered::default());
         };
         let is_changed = is_first || self.is_changed(&member.at, &topics.data_version);
-        let applied_at =
-            self.apply_topics(&name, &registration, &topics, (is_changed, delete_absent));
+        let applied_at = self.apply_topics(&name, &registration, &topics, is_changed);
         let notice = is_new_min
             .then(|| self.new_min_notice(&registration))
             .flatten();
         let member = registration.member.clone();
-        self.keep_alive(name, registration, topics, (now_ms, applied_at));
+        self.keep_alive(name, registration, topics, applied_at);
         Ok(self.answer(&member, notice))
     }
 
@@ -128,7 +129,7 @@ impl Tables {
         name: &Arc<str>,
         registration: &Registration,
         topics: &Topics,
-        (is_changed, delete_absent): (bool, bool),
+        is_changed: bool,
     ) -> Option<u64> {
         let broker = self.brokers.get(name)?;
         if !speaks_for_group(broker, registration) {
@@ -137,11 +138,11 @@ impl Tables {
         let applied_at = broker.topics_taken;
         let is_acting = registration.member.id != MASTER_ID && broker.acting_master;
         let perm_mask = if is_acting { !PERM_WRITE } else { !0 };
-        if delete_absent && topics.mappings.is_empty() {
+        if topics.delete_absent && topics.mappings.is_empty() {
             self.delete_absent(name, &topics.configs);
         }
         for config in &topics.configs {
-            self.put_queues(name, config, (is_changed, perm_mask));
+            self.put_queues(name, config, is_changed, perm_mask);
         }
         if is_changed {
             self.put_mappings(&topics.mappings);
@@ -232,7 +233,8 @@ impl Tables {
         &mut self,
         name: &Arc<str>,
         config: &TopicConfig,
-        (is_changed, perm_mask): (bool, i32),
+        is_changed: bool,
+        perm_mask: i32,
     ) {
         let queues = Queues {
             read: config.read_queue_nums,
@@ -273,7 +275,7 @@ impl Tables {
         name: Arc<str>,
         registration: Registration,
         topics: Topics,
-        (now_ms, applied_at): (i64, Option<u64>),
+        applied_at: Option<u64>,
     ) {
         let before = self.live.remove(&registration.member.at);
         if before.is_none() {
@@ -287,7 +289,7 @@ impl Tables {
             number: self.registrations,
             name,
             id: registration.member.id,
-            updated_ms: now_ms,
+            updated_ms: registration.now_ms,
             silence_ms_max: registration.silence_ms_max,
             data_version: topics.data_version,
             connection: registration.connection,

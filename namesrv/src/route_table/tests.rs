@@ -44,6 +44,7 @@ pub(super) fn registration(member: &Member, fingerprint: u64) -> Registration {
         acting_master: Some(false),
         silence_ms_max: 120_000,
         fingerprint,
+        now_ms: 0,
         connection: Arc::new(FakeConnection {
             id: fingerprint,
             closed: AtomicBool::new(false),
@@ -71,6 +72,7 @@ pub(super) fn topics(counter: i64, names: &[&str]) -> Topics {
         configs: names.iter().map(|n| config(n)).collect(),
         mappings: BTreeMap::new(),
         filter_servers: None,
+        delete_absent: false,
     }
 }
 
@@ -83,7 +85,7 @@ fn with(member: &Member) -> RouteTable {
 
 fn register(table: &RouteTable, member: &Member, topics: Topics) -> Registered {
     let registration = registration(member, 1);
-    table.register(registration, topics, false, 0).unwrap()
+    table.register(registration, topics).unwrap()
 }
 
 fn perm(table: &RouteTable, topic: &str, broker: &str) -> Option<i32> {
@@ -162,7 +164,7 @@ fn rule_2_an_older_state_does_not_take_a_place() {
 fn rule_3_a_single_topic_needs_a_full_registration_first() {
     let table = RouteTable::default();
     let a = member("a", 0, "1:1");
-    let refused = table.register(registration(&a, 1), topics(1, &["t"]), false, 0);
+    let refused = table.register(registration(&a, 1), topics(1, &["t"]));
     assert_eq!(refused, Err(NotYetKnown));
     assert!(table.cluster_info().broker_addr_table.is_empty());
     register(&table, &a, topics(1, &["t", "u"]));
@@ -176,16 +178,14 @@ fn rule_4_only_the_master_sets_topics_and_absent_ones_stay() {
     let table = with(&a);
     let mut old_slave = registration(&member("a", 1, "2:1"), 2);
     old_slave.acting_master = None;
-    table
-        .register(old_slave, topics(7, &["s", "s2"]), false, 0)
-        .unwrap();
+    table.register(old_slave, topics(7, &["s", "s2"])).unwrap();
     assert!(table.pick("s", false).is_err());
 
     register(&table, &a, topics(2, &["u", "v"]));
     assert_eq!(names_of(table.topics(TopicFilter::All)), ["t", "u", "v"]);
-    table
-        .register(registration(&a, 1), topics(3, &["u", "v"]), true, 0)
-        .unwrap();
+    let mut all = topics(3, &["u", "v"]);
+    all.delete_absent = true;
+    register(&table, &a, all);
     assert_eq!(names_of(table.topics(TopicFilter::All)), ["u", "v"]);
 }
 
@@ -206,9 +206,7 @@ fn rule_5_the_lowest_slave_speaks_read_only_for_a_group_without_master() {
     let table = RouteTable::default();
     let mut slave = registration(&member("a", 2, "2:1"), 1);
     slave.acting_master = Some(true);
-    table
-        .register(slave, topics(1, &["t", "u"]), false, 0)
-        .unwrap();
+    table.register(slave, topics(1, &["t", "u"])).unwrap();
     assert_eq!(perm(&table, "t", "a"), Some(4));
 
     let plain = table.pick("t", false).unwrap();
@@ -225,7 +223,7 @@ fn a_group_that_loses_its_master_becomes_read_only() {
     for m in [&master, &slave] {
         let mut r = registration(m, 1);
         r.acting_master = Some(true);
-        table.register(r, topics(1, &["t", "u"]), false, 0).unwrap();
+        table.register(r, topics(1, &["t", "u"])).unwrap();
     }
     assert_eq!(perm(&table, "t", "a"), Some(6));
     let notices = table.leave(asked(&table, &master), 0);
@@ -273,26 +271,25 @@ fn rule_7_the_others_learn_of_a_new_lowest_id() {
 fn the_same_body_renews_without_being_read() {
     let a = member("a", 0, "1:1");
     let table = with(&a);
-    assert!(
-        table.renew(&registration(&a, 2), 0).is_none(),
-        "another body"
-    );
+    assert!(table.renew(&registration(&a, 2)).is_none(), "another body");
     assert!(
         table
-            .renew(&registration(&member("a", 1, "1:1"), 1), 0)
+            .renew(&registration(&member("a", 1, "1:1"), 1))
             .is_none(),
         "another id"
     );
-    assert!(table.renew(&registration(&a, 1), 500_000).is_some());
+    let mut later = registration(&a, 1);
+    later.now_ms = 500_000;
+    assert!(table.renew(&later).is_some());
     assert!(table.silent(600_000).is_empty());
     table.delete_topic("t", None);
     assert!(
-        table.renew(&registration(&a, 1), 0).is_none(),
+        table.renew(&registration(&a, 1)).is_none(),
         "a topic was taken"
     );
     register(&table, &a, topics(1, &["t", "u"]));
     assert_eq!(perm(&table, "t", "a"), Some(6));
-    assert!(table.renew(&registration(&a, 1), 0).is_some());
+    assert!(table.renew(&registration(&a, 1)).is_some());
 }
 
 #[test]
@@ -301,16 +298,11 @@ fn a_slave_that_comes_to_speak_is_read_again() {
     let (master, slave) = (member("a", 0, "1:1"), member("a", 1, "2:1"));
     register(&table, &master, topics(1, &["t", "u"]));
     table
-        .register(
-            registration(&slave, 7),
-            topics(1, &["t", "u", "s"]),
-            false,
-            0,
-        )
+        .register(registration(&slave, 7), topics(1, &["t", "u", "s"]))
         .unwrap();
-    assert!(table.renew(&registration(&slave, 7), 0).is_some());
+    assert!(table.renew(&registration(&slave, 7)).is_some());
     table.leave(asked(&table, &master), 0);
-    assert!(table.renew(&registration(&slave, 7), 0).is_none());
+    assert!(table.renew(&registration(&slave, 7)).is_none());
 }
 
 #[test]
@@ -334,7 +326,7 @@ fn a_close_that_comes_late_does_not_hit_the_new_connection() {
     let table = with(&a);
     assert!(table.is_broker_connection(1));
     table
-        .register(registration(&a, 2), topics(2, &["t", "u"]), false, 0)
+        .register(registration(&a, 2), topics(2, &["t", "u"]))
         .unwrap();
     table.leave(vec![Leaving::ConnectionClosed(1)], 0);
     assert!(table.pick("t", false).is_ok());
@@ -347,7 +339,7 @@ fn a_wish_to_leave_that_comes_late_does_not_hit_the_new_registration() {
     let a = member("a", 0, "1:1");
     let table = with(&a);
     for late in [asked(&table, &a), asked(&RouteTable::default(), &a)] {
-        assert!(table.renew(&registration(&a, 1), 0).is_some());
+        assert!(table.renew(&registration(&a, 1)).is_some());
         table.leave(late, 0);
         assert!(table.pick("t", false).is_ok());
     }
@@ -436,7 +428,7 @@ fn a_zone_keeps_its_brokers_and_those_without_master() {
         r.zone = Some(zone.to_owned());
         let mut t = topics(1, &["t", "u"]);
         t.filter_servers = Some(vec![format!("filter-{name}")]);
-        table.register(r, t, false, 0).unwrap();
+        table.register(r, t).unwrap();
     }
     let mut route = table.pick("t", false).unwrap();
     assert_eq!(route.filter_server_table.len(), 3);
