@@ -46,13 +46,10 @@ pub(super) async fn open(
         .call::<QueryConsumerOffset>(&address, &header, Vec::new())
         .await
     {
-        Ok(reply) => {
-            let offset = reply.header.offset;
-            Ok(ProcessQueue::new(offset, Some(offset)))
-        }
+        Ok(reply) => Ok(ProcessQueue::new(reply.header.offset)),
         Err(CallError::Refused(refusal)) if refusal.code == ResponseCode::QUERY_NOT_FOUND => {
             let offset = first_offset(context, queue, &address).await?;
-            Ok(ProcessQueue::new(offset, None))
+            Ok(ProcessQueue::new(offset))
         }
         Err(cause) => Err(AdminError::Call { address, cause }),
     }

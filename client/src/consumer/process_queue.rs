@@ -73,12 +73,13 @@ struct State {
 }
 
 impl ProcessQueue {
-    /// A queue that pulls from `offset`; `committed` is what the broker already holds.
-    pub(crate) fn new(offset: i64, committed: Option<i64>) -> Self {
+    /// A queue that pulls from `offset`. That is committed too, be it only where the group begins:
+    /// tools show a group only with what it committed.
+    pub(crate) fn new(offset: i64) -> Self {
         Self {
             state: Mutex::new(State {
                 next: offset,
-                committed,
+                committed: None,
                 waiting: VecDeque::new(),
                 unfinished: BTreeMap::new(),
                 bytes: 0,

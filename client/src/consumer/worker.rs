@@ -72,7 +72,7 @@ impl AssignedQueue {
     /// Goes on at another offset, at once.
     pub(super) fn reset(&self, offset: i64) {
         self.process
-            .get_or_init(|| ProcessQueue::new(offset, None))
+            .get_or_init(|| ProcessQueue::new(offset))
             .reset(offset);
         self.redirected.notify_one();
     }

@@ -12,7 +12,7 @@ fn pulled(offsets: impl IntoIterator<Item = i64>) -> Vec<ReceivedMessage> {
 
 #[test]
 fn the_lowest_unfinished_offset_is_committed() {
-    let queue = ProcessQueue::new(10, None);
+    let queue = ProcessQueue::new(10);
     assert_eq!(queue.commit_offset(), 10);
     queue.put(10, pulled(10..13), 13);
     assert_eq!(queue.commit_offset(), 10);
@@ -27,7 +27,7 @@ fn the_lowest_unfinished_offset_is_committed() {
 
 #[test]
 fn filtered_messages_move_the_offset_too() {
-    let queue = ProcessQueue::new(0, Some(0));
+    let queue = ProcessQueue::new(0);
     queue.put(0, Vec::new(), 100);
     assert_eq!((queue.commit_offset(), queue.next_offset()), (100, 100));
     assert_eq!(queue.uncommitted(), Some(100));
@@ -37,7 +37,7 @@ fn filtered_messages_move_the_offset_too() {
 
 #[test]
 fn what_is_pulled_twice_is_kept_once() {
-    let queue = ProcessQueue::new(0, None);
+    let queue = ProcessQueue::new(0);
     queue.put(0, pulled(0..3), 3);
     queue.put(0, pulled(0..3), 3);
     queue.put(3, pulled(1..5), 5);
@@ -50,7 +50,7 @@ fn what_is_pulled_twice_is_kept_once() {
 
 #[test]
 fn a_pull_that_was_under_way_at_a_reset_is_dropped() {
-    let queue = ProcessQueue::new(10, None);
+    let queue = ProcessQueue::new(10);
     queue.put(10, pulled(10..12), 12);
     let working = queue.take().unwrap();
     queue.reset(3);
@@ -76,7 +76,7 @@ fn limits_stop_pulling_by_count_bytes_and_span() {
         bytes_max: 12,
         span_max: 100,
     };
-    let queue = ProcessQueue::new(0, None);
+    let queue = ProcessQueue::new(0);
     queue.put(0, pulled(0..2), 2);
     assert!(queue.held().within(&limits));
     queue.put(2, pulled([2]), 3);
@@ -93,7 +93,7 @@ fn limits_stop_pulling_by_count_bytes_and_span() {
 
 #[test]
 fn a_revoked_queue_gives_nothing_out() {
-    let queue = ProcessQueue::new(0, None);
+    let queue = ProcessQueue::new(0);
     queue.put(0, pulled(0..3), 3);
     assert_eq!(queue.take().map(|message| message.queue_offset), Some(0));
     queue.revoke();
@@ -123,7 +123,7 @@ fn random_schedules_never_commit_past_an_unfinished_message() {
 }
 
 fn random_schedule(random: &mut Random) {
-    let queue = ProcessQueue::new(0, None);
+    let queue = ProcessQueue::new(0);
     let (mut unfinished, mut working, mut next) = (BTreeSet::new(), Vec::new(), 0_i64);
     for _ in 0..300 {
         match random.below(3) {
