@@ -1,4 +1,5 @@
 //! Power cuts: of the log only a part reached the disk, of what is derived any part.
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Who waits for the disk, and what consumers see meanwhile.
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What callers of the store can rely on.
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests
 
 mod support;
 

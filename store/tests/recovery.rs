@@ -1,4 +1,5 @@
 //! Closing, crashing and opening again: the same messages, the same offsets.
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Old files go, and everything that pointed into them follows.
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests
 
 mod support;
 

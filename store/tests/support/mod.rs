@@ -1,5 +1,5 @@
 //! A small store, messages to put into it, and copies of its directory as a crash leaves them.
-#![allow(dead_code)] // each test binary uses its part
+#![allow(dead_code, clippy::unwrap_used, clippy::print_stdout)] // each test binary uses its part; a failure here fails a test
 
 use std::fs;
 use std::path::{Path, PathBuf};
