@@ -46,3 +46,25 @@ fn system_now_ms() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
     since_epoch.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_by_hand_moves_for_all_who_hold_it() {
+        let clock = Clock::by_hand(100);
+        let held = clock.clone();
+        clock.advance_ms(5);
+        assert_eq!(held.now_ms(), 105);
+    }
+
+    #[test]
+    fn the_system_s_clock_is_not_moved() {
+        let clock = Clock::system();
+        let before_ms = clock.now_ms();
+        clock.advance_ms(1_000_000_000);
+        let passed_ms = clock.now_ms() - before_ms;
+        assert!((0..1_000_000).contains(&passed_ms), "{passed_ms}");
+    }
+}

@@ -216,3 +216,53 @@ impl Command {
         self.flag |= ONEWAY_FLAG;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::header::GetMaxOffsetResponseHeader;
+
+    #[test]
+    fn languages_are_known_by_name_and_by_code() {
+        assert_eq!(Language::from_name("NODE_JS"), Language::NodeJs);
+        assert_eq!(Language::from_name("COBOL"), Language::Other);
+        for code in 0..=13 {
+            let language = Language::from_code(code);
+            assert_eq!(language as u8, code);
+            assert_eq!(Language::from_name(language.name()), language);
+        }
+        assert_eq!(Language::from_code(14), Language::Other);
+    }
+
+    #[test]
+    fn an_answer_is_marked_and_carries_its_header() {
+        let answer = Command::answer(ResponseCode::SUCCESS)
+            .with_header(&GetMaxOffsetResponseHeader { offset: 7 });
+        assert!(answer.is_answer() && !answer.is_oneway());
+        assert_eq!(answer.fields.get("offset"), Some("7"));
+        assert_eq!(
+            answer
+                .header::<GetMaxOffsetResponseHeader>()
+                .unwrap()
+                .offset,
+            7
+        );
+        let mut request = Command::new(10);
+        request.mark_oneway();
+        assert!(request.is_oneway() && !request.is_answer());
+    }
+
+    #[test]
+    fn bodies_join_only_when_they_must() {
+        let one = Bytes::from_static(b"one");
+        let whole = Body::from(one.clone());
+        assert_eq!(whole.to_bytes().as_ptr(), one.as_ptr());
+        let many = Body::Many(vec![one, Bytes::from_static(b"two")]);
+        assert_eq!(
+            (many.len(), many.to_bytes()),
+            (6, Bytes::from_static(b"onetwo"))
+        );
+        assert_eq!(many.into_pieces().count(), 2);
+        assert!(Body::from(Bytes::new()).is_empty());
+    }
+}
