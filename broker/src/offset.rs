@@ -160,20 +160,21 @@ impl OffsetTable {
         Some(offset)
     }
 
-    /// Topics that a group has offsets of.
+    /// Topics that a group has committed offsets of; to have pulled is not enough.
     pub(crate) fn topics_of(&self, group: &str) -> BTreeSet<String> {
         let topics = self.topics.read().expect("no panics");
         let of_group = topics
             .iter()
-            .filter(|(_, groups)| groups.contains_key(group));
+            .filter(|(_, groups)| groups.get(group).is_some_and(|o| o.has_committed()));
         of_group.map(|(topic, _)| topic.to_string()).collect()
     }
 
-    /// Groups that have offsets of a topic.
+    /// Groups that have committed offsets of a topic; to have pulled is not enough.
     pub(crate) fn groups_of(&self, topic: &str) -> BTreeSet<String> {
         let topics = self.topics.read().expect("no panics");
-        let groups = topics.get(topic).into_iter().flat_map(HashMap::keys);
-        groups.map(|group| group.to_string()).collect()
+        let groups = topics.get(topic).into_iter().flatten();
+        let committed = groups.filter(|(_, offsets)| offsets.has_committed());
+        committed.map(|(group, _)| group.to_string()).collect()
     }
 
     /// Forgets a topic.
@@ -271,6 +272,10 @@ impl OffsetTable {
     }
 }
 
+fn has_committed(offsets: &Arc<GroupOffsets>) -> bool {
+    !offsets.committed.is_empty()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -346,5 +351,14 @@ mod tests {
         table.record_pull(QUEUE, 9);
         assert_eq!(table.query_pulled(QUEUE), Some(9));
         assert_eq!(table.query(QUEUE), Some(3));
+        table.record_pull(
+            GroupQueue {
+                group: "tool",
+                ..QUEUE
+            },
+            9,
+        );
+        assert_eq!(table.groups_of("t").into_iter().collect::<Vec<_>>(), ["g"]);
+        assert!(table.topics_of("tool").is_empty());
     }
 }

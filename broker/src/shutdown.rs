@@ -41,4 +41,5 @@ pub(crate) async fn shutdown(server: BrokerServer) {
         tracing::error!(%error, "the broker did not end in order");
     }
     broker.namesrv.close().await;
+    tracing::info!(address = broker.address, "broker has stopped");
 }

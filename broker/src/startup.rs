@@ -161,6 +161,9 @@ impl BrokerServer {
         let periodic = Periodic::start(&broker).map_err(StartError::Thread)?;
         let delivery = start_delivery(&broker).map_err(StartError::Thread)?;
         let registrations = registration::start(&broker).await;
+        let (listen, fast_port) = (main.local_addr(), fast.local_addr().port());
+        let address = &broker.address;
+        tracing::info!(%listen, fast_port, address, "broker is ready");
         Ok(Self {
             broker,
             main,

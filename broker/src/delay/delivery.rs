@@ -67,6 +67,9 @@ impl Delivery<'_> {
     fn deliver_level(&self, level: i32) -> i64 {
         let range = self.store.queue_range(SCHEDULE_TOPIC, level - 1);
         let noted = self.delay.progress.offset(level);
+        if noted > range.max && self.is_catching_up() {
+            return self.clock.now_ms().saturating_add(RETRY_MS);
+        }
         let start = noted.clamp(range.min, range.max.max(range.min));
         if start != noted {
             tracing::warn!(
@@ -88,6 +91,12 @@ impl Delivery<'_> {
             return self.clock.now_ms();
         }
         i64::MAX
+    }
+
+    /// After a start, queues may still be filled from the log: their ends are not final.
+    fn is_catching_up(&self) -> bool {
+        let marks = self.store.watermarks();
+        marks.dispatched < marks.written
     }
 
     fn step(&self, level: i32, offset: i64) -> Step {

@@ -39,6 +39,11 @@ impl Offsets {
         None
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        let offsets = self.0.read().expect("no holder of this lock panics");
+        offsets.is_empty()
+    }
+
     pub(super) fn all(&self) -> BTreeMap<i32, i64> {
         let offsets = self.0.read().expect("no holder of this lock panics");
         let entries = offsets.iter();

@@ -3,6 +3,9 @@
 //! Runs on the send pool. The message is checked, given the broker's properties and appended; with
 //! ASYNC_FLUSH it is answered at once, with SYNC_FLUSH the responder waits in the store until the
 //! record is on the disk. The thread itself never waits.
+//!
+//! Not served, and refused with Java's words for a broker that has them switched off: transactional
+//! messages (code 16) and messages with a delivery time of their own (code 1).
 
 use std::net::SocketAddr;
 
@@ -202,52 +205,91 @@ pub(super) fn any_queue(opaque: i32, queues: i32) -> i32 {
 }
 
 fn store_one(sending: &Sending<'_>) -> Result<Stored, Refusal> {
-    let header = &sending.incoming.header;
-    let sent = header.properties.as_deref().unwrap_or("");
+    let sent = sending.incoming.header.properties.as_deref().unwrap_or("");
     let mut found = Found::scan(sent);
     let mut destination = sending.destination()?;
-    if sending.needs_keys() && !found.keys {
-        return Err(refusal::message_key_missing());
-    }
-    if found.transaction && !(header.reconsume_times > 0 && found.delay_level > 0) {
-        return Err(refusal::transactions_off(&sending.config.broker_ip1));
-    }
+    check_message(sending, &found)?;
     if destination.dead_letter {
         found.delay_level = 0;
     }
     if found.timer && found.delay_level <= 0 {
         return Err(refusal::timer_off());
     }
-    let room = UNIQUE_KEY_BYTES
-        + if found.delay_level > 0 {
-            SCHEDULE_PROPERTIES_BYTES_MAX
-        } else {
-            0
-        };
-    let mut stored_properties = to_store(sent, &found, &sending.additions(), room);
+    let mut stored_properties = to_store(sent, &found, &sending.additions(), room_bytes(&found));
     if destination.dead_letter {
         stored_properties = properties::without(&stored_properties, name::DELAY_LEVEL).into_owned();
         properties::push(&mut stored_properties, name::DELAY_LEVEL, "-1");
     }
     let unique_key = match found.unique_key {
         Some(key) => key.to_owned(),
-        None => sending.broker.unique_keys.next_key(),
+        None => {
+            let key = sending.broker.unique_keys.next_key();
+            properties::push(&mut stored_properties, name::UNIQUE_KEY, &key);
+            key
+        }
     };
-    if found.unique_key.is_none() {
-        properties::push(&mut stored_properties, name::UNIQUE_KEY, &unique_key);
-    }
     if found.delay_level > 0 {
-        let real = destination.topic.as_deref().unwrap_or(&header.topic);
-        let delay = &sending.broker.delay;
-        let queue_id = destination.queue_id;
-        let scheduled = delay.schedule(found.delay_level, real, queue_id, &mut stored_properties);
-        destination.topic = Some(scheduled.topic.to_owned());
-        destination.queue_id = scheduled.queue_id;
+        let level = found.delay_level;
+        destination = schedule(sending, level, destination, &mut stored_properties);
     }
-    append_one(sending, &destination, &stored_properties, unique_key).map(|stored| Stored {
+    let stored = append_one(sending, &destination, &stored_properties, unique_key)?;
+    Ok(Stored {
         no_wait: found.no_wait,
         ..stored
     })
+}
+
+/// Refuses what this broker does not store, in Java's order.
+fn check_message(sending: &Sending<'_>, found: &Found<'_>) -> Result<(), Refusal> {
+    let header = &sending.incoming.header;
+    if sending.needs_keys() && !found.keys {
+        return Err(refusal::message_key_missing());
+    }
+    // Clients before 4.6.1 left the mark on transactional messages that they sent to be retried.
+    let is_retry = header.reconsume_times > 0 && found.delay_level > 0;
+    if found.transaction && !is_retry {
+        return Err(refusal::transactions_off(&sending.config.broker_ip1));
+    }
+    // No queue here holds several messages in one record.
+    if found.inner_batch || header.sys_flag & sys_flag::INNER_BATCH != 0 {
+        return Err(illegal(sending.config));
+    }
+    Ok(())
+}
+
+/// What the caller of `to_store` will still push.
+fn room_bytes(found: &Found<'_>) -> usize {
+    let key = if found.unique_key.is_none() {
+        UNIQUE_KEY_BYTES
+    } else {
+        0
+    };
+    let schedule = if found.delay_level > 0 {
+        SCHEDULE_PROPERTIES_BYTES_MAX
+    } else {
+        0
+    };
+    key + schedule
+}
+
+/// Sends the message to wait at a delay level first.
+fn schedule(
+    sending: &Sending<'_>,
+    level: i32,
+    real: Destination,
+    stored_properties: &mut String,
+) -> Destination {
+    let topic = real
+        .topic
+        .as_deref()
+        .unwrap_or(&sending.incoming.header.topic);
+    let delay = &sending.broker.delay;
+    let scheduled = delay.schedule(level, topic, real.queue_id, stored_properties);
+    Destination {
+        topic: Some(scheduled.topic.to_owned()),
+        queue_id: scheduled.queue_id,
+        dead_letter: false,
+    }
 }
 
 fn append_one(

@@ -21,6 +21,8 @@ pub(crate) struct Found<'a> {
     pub(crate) timer: bool,
     /// It has keys.
     pub(crate) keys: bool,
+    /// It says that it is several messages in one record.
+    pub(crate) inner_batch: bool,
     /// Some entry must not be stored as it is.
     removes: bool,
 }
@@ -45,6 +47,7 @@ impl<'a> Found<'a> {
                 self.timer = true;
             }
             name::KEYS => self.keys = true,
+            name::INNER_NUM => self.inner_batch = true,
             _ => self.removes |= is_replaced(name),
         }
     }

@@ -4,6 +4,7 @@
 
 mod delay;
 mod harness;
+mod hostile;
 mod lifecycle;
 mod long_polling;
 mod name_server;

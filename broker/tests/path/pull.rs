@@ -1,7 +1,9 @@
 //! Pulls that are answered at once: codes, remarks, filters, commits.
 
-use thrustmq_proto_compat::header::QueryConsumerOffsetRequestHeader;
-use thrustmq_proto_compat::request_code::{LitePullMessage, QueryConsumerOffset};
+use thrustmq_proto_compat::header::{QueryConsumerOffsetRequestHeader, ResetOffsetRequestHeader};
+use thrustmq_proto_compat::request_code::{
+    InvokeBrokerToResetOffset, LitePullMessage, QueryConsumerOffset,
+};
 use thrustmq_proto_compat::response_code::ResponseCode;
 
 use crate::harness::{COMMIT, SUBSCRIPTION, TestBroker, pull_header, pulled};
@@ -159,5 +161,33 @@ async fn lite_pulls_are_served_on_the_main_port_only() {
         (refused.code, refused.remark.as_deref()),
         (3, Some(" request type 361 not supported"))
     );
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_from_outside_moves_the_next_pull_once() {
+    let broker = TestBroker::start().await;
+    for n in 0..4 {
+        broker.send("orders", 0, &n.to_string(), &[]).await;
+    }
+    while broker.pull_some("orders", 0).await.messages.len() < 4 {}
+    let reset = ResetOffsetRequestHeader {
+        topic: "orders".to_owned(),
+        group: "g".to_owned(),
+        queue_id: 0,
+        offset: Some(1),
+        timestamp_ms: -1,
+        is_force: true,
+        ..ResetOffsetRequestHeader::default()
+    };
+    let answer = broker
+        .call::<InvokeBrokerToResetOffset>(&reset, Vec::new())
+        .await;
+    assert_eq!(answer.code, 0, "{:?}", answer.remark);
+    let moved = broker.pull(&pull_header("g", "orders", 0, 3)).await;
+    assert_eq!((moved.code.0, moved.remark.as_str()), (21, "OFFSET_RESET"));
+    assert_eq!(moved.header.next_begin_offset, 1);
+    let goes_on = broker.pull(&pull_header("g", "orders", 0, 1)).await;
+    assert_eq!(goes_on.bodies(), ["1", "2", "3"]);
     broker.stop().await;
 }
