@@ -11,8 +11,8 @@ use thrustmq_proto_compat::command::Body;
 /// A body piece up to this size is copied: that costs less than a slice of its own in the write call.
 const COPIED_BYTES_MAX: usize = 1024;
 /// Buffers that grew beyond this are given back once they are written.
-const KEPT_BYTES_MAX: usize = 256 * 1024;
-const KEPT_BODIES_MAX: usize = 1024;
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+const KEPT_BODIES_MAX: usize = 256;
 
 /// Frames in the order in which they are sent.
 #[derive(Default)]

@@ -20,11 +20,12 @@ use tokio::time::Instant;
 
 use crate::callbacks::{Callback, Finished, Outcome};
 use crate::connection;
-use crate::endpoint::{Endpoint, EndpointParts};
+use crate::endpoint::{Endpoint, EndpointParts, Side};
 use crate::error::CallError;
-use crate::events::{ConnectionEvent, ConnectionEvents};
+use crate::events::ConnectionEvents;
 use crate::options::ClientOptions;
 use crate::peer::{Ends, Peer};
+use crate::pending::deadline_after;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::routes::Routes;
@@ -73,6 +74,7 @@ impl Client {
         clock: Clock,
     ) -> Self {
         let endpoint = Endpoint::new(EndpointParts {
+            side: Side::Client,
             limits: (&options).into(),
             hooks: options.hooks.clone(),
             routes,
@@ -111,7 +113,7 @@ impl Client {
         mut request: Command,
         timeout: Duration,
     ) -> Result<Command, CallError> {
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline_after(timeout);
         for _ in [Sending::First, Sending::Second] {
             let peer = match tokio::time::timeout_at(deadline, self.connect(addr)).await {
                 Ok(connected) => connected?,
@@ -291,9 +293,6 @@ impl Client {
         let peer = connection::start(&self.inner.endpoint, stream, ends);
         let slot = Slot::Connected(peer.clone());
         slots.by_addr.insert(addr.to_owned(), slot);
-        drop(slots);
-        let event = ConnectionEvent::Active { peer: peer.clone() };
-        self.inner.endpoint.tell(event);
         Ok(peer)
     }
 

@@ -29,7 +29,7 @@ use crate::reply::Responder;
 use crate::routes::Route;
 
 const READ_BYTES_MIN: usize = 8 * 1024;
-const READ_BYTES_MAX: usize = 256 * 1024;
+const READ_BYTES_MAX: usize = 64 * 1024;
 /// With less room than this a read is not worth its system call.
 const READ_ROOM_BYTES_MIN: usize = 4 * 1024;
 /// Reads in one turn before the other tasks of the thread get theirs.
@@ -146,9 +146,7 @@ impl<S: Stream> Connection<S> {
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.received.capacity() - self.received.len() < READ_ROOM_BYTES_MIN {
-            self.received.reserve(self.read_bytes);
-        }
+        self.make_room();
         let room = self.received.capacity() - self.received.len();
         let read = ready!(pin!(self.stream.read_buf(&mut self.received)).poll(cx))?;
         self.peer.note_read();
@@ -156,6 +154,15 @@ impl<S: Stream> Connection<S> {
             self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
         }
         Poll::Ready(Ok(read))
+    }
+
+    fn make_room(&mut self) {
+        let room = self.received.capacity() - self.received.len();
+        // A long frame got its room when its length was seen; more would move what came of it.
+        let is_long_frame = self.received.len() > READ_BYTES_MAX && room > 0;
+        if room < READ_ROOM_BYTES_MIN && !is_long_frame {
+            self.received.reserve(self.read_bytes);
+        }
     }
 
     /// Hands on every whole frame that was received.

@@ -33,6 +33,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(1);
 
 /// One server's or client's side of all its connections.
 pub(crate) struct Endpoint {
+    side: Side,
     limits: ConnectionLimits,
     hooks: Hooks,
     routes: Option<Arc<Routes>>,
@@ -48,8 +49,16 @@ struct Tracked {
     idle_ms: u64,
 }
 
+/// Who made the connections.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Side {
+    Server,
+    Client,
+}
+
 /// What the owner of an endpoint decides.
 pub(crate) struct EndpointParts {
+    pub(crate) side: Side,
     pub(crate) limits: ConnectionLimits,
     pub(crate) hooks: Hooks,
     pub(crate) routes: Option<Arc<Routes>>,
@@ -60,6 +69,7 @@ pub(crate) struct EndpointParts {
 impl Endpoint {
     pub(crate) fn new(parts: EndpointParts) -> Arc<Self> {
         Arc::new(Self {
+            side: parts.side,
             limits: parts.limits,
             hooks: parts.hooks,
             routes: parts.routes,
@@ -88,7 +98,7 @@ impl Endpoint {
         self.events.tell(event);
     }
 
-    /// Enters a new connection.
+    /// Enters a new connection, whose task has not started.
     pub(crate) fn enter(&self, ends: Ends) -> Peer {
         let callbacks = Arc::clone(&self.callbacks);
         let peer = Peer::new(ends, &self.limits, self.hooks.clone(), callbacks);
@@ -98,6 +108,9 @@ impl Endpoint {
         };
         self.lock_open().insert(peer.id(), tracked);
         self.tell(ConnectionEvent::Connected { peer: peer.clone() });
+        if self.side == Side::Client {
+            self.tell(ConnectionEvent::Active { peer: peer.clone() });
+        }
         peer
     }
 

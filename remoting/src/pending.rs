@@ -70,7 +70,7 @@ impl Pending {
         let opaque = self.next_opaque();
         let waiting = Waiting {
             done,
-            deadline: Instant::now() + timeout,
+            deadline: deadline_after(timeout),
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
             permit,
         };
@@ -161,6 +161,12 @@ impl Pending {
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The end of a time that begins now; that of an endless one is far away.
+pub(crate) fn deadline_after(timeout: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    Instant::now() + timeout.min(FAR)
 }
 
 impl Waiting {

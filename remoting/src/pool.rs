@@ -130,6 +130,12 @@ impl Pool {
         self.queue.push_all(jobs);
         for job in jobs.drain(..) {
             if let Job::Request(refused) = job {
+                let code = refused.request.command.code;
+                tracing::debug!(
+                    pool = self.options.name,
+                    code,
+                    "request refused: the queue is full"
+                );
                 refused.responder.refuse(Refusal::overload());
             }
         }

@@ -178,13 +178,17 @@ impl Responder {
     }
 
     fn answer(&mut self, mut answer: Command) {
+        let remote = self.peer.remote_addr();
+        self.hooks.after(remote, &self.request, &mut answer);
+        self.answer_past_hooks(answer);
+    }
+
+    fn answer_past_hooks(&mut self, mut answer: Command) {
         self.is_used = true;
         answer.opaque = self.request.opaque;
         // Java answers in its own process's encoding; whoever asks in one surely reads it.
         answer.encoding = self.encoding;
         answer.flag |= ANSWER_FLAG;
-        let remote = self.peer.remote_addr();
-        self.hooks.after(remote, &self.request, &mut answer);
         if !self.request.oneway {
             self.push(&answer);
         }
@@ -218,7 +222,8 @@ impl Drop for Responder {
                 tracing::error!(peer = %self.peer, code, "request dropped without an answer");
             }
             let remark = format!("the handler of request type {code} failed, see the server's log");
-            self.answer(Command::answer(ResponseCode::SYSTEM_ERROR).with_remark(remark));
+            // Past the hooks: one of them may be what panicked.
+            self.answer_past_hooks(Command::answer(ResponseCode::SYSTEM_ERROR).with_remark(remark));
         }
         self.peer.request_ended();
     }

@@ -12,10 +12,11 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::connection;
-use crate::endpoint::{Endpoint, EndpointParts};
+use crate::endpoint::{Endpoint, EndpointParts, Side};
 use crate::events::ConnectionEvents;
 use crate::options::ServerOptions;
 use crate::peer::{Ends, Peer};
+use crate::pending::deadline_after;
 use crate::pool::Pool;
 use crate::routes::Routes;
 
@@ -46,6 +47,7 @@ impl Server {
         let listener = listen(&options)?;
         let local_addr = listener.local_addr()?;
         let endpoint = Endpoint::new(EndpointParts {
+            side: Side::Server,
             limits: (&options).into(),
             hooks: options.hooks.clone(),
             routes: Some(Arc::clone(&routes)),
@@ -90,7 +92,7 @@ impl Server {
     /// in flight, and closes. The pools stay: they are their owner's. Parked requests count as in
     /// flight: their owner answers them, or they are waited for as long as the options allow.
     pub async fn shutdown(&self) {
-        let deadline = Instant::now() + self.shutdown_wait;
+        let deadline = deadline_after(self.shutdown_wait);
         let tasks = std::mem::take(&mut *self.lock_tasks());
         let mut others = tasks.into_iter();
         if let Some(accepting) = others.next() {

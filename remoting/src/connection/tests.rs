@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::oneshot;
 
 use crate::connection;
-use crate::endpoint::{Endpoint, EndpointParts};
+use crate::endpoint::{Endpoint, EndpointParts, Side};
 use crate::error::CallError;
 use crate::events::{ConnectionEvent, ConnectionEvents};
 use crate::hooks::Hooks;
@@ -30,7 +30,8 @@ impl ConnectionEvents for Diary {
             ConnectionEvent::Idle { .. } => "idle",
             ConnectionEvent::Closed { .. } => "closed",
             ConnectionEvent::Connected { .. } => "connected",
-            ConnectionEvent::Active { .. } | ConnectionEvent::Exception { .. } => "other",
+            ConnectionEvent::Active { .. } => "active",
+            ConnectionEvent::Exception { .. } => "exception",
         };
         self.0.lock().unwrap().push(word);
     }
@@ -46,6 +47,7 @@ struct Setup {
 fn setup() -> Setup {
     let diary = Arc::new(Diary::default());
     let endpoint = Endpoint::new(EndpointParts {
+        side: Side::Client,
         limits: (&ClientOptions::default()).into(),
         hooks: Hooks::default(),
         routes: None,
@@ -86,11 +88,11 @@ async fn a_connection_without_traffic_is_closed_after_two_minutes() {
     assert!(closed.await.unwrap().is_err());
     assert!(!setup.peer.is_open());
     let told = || setup.diary.0.lock().unwrap().clone();
-    while told().len() < 3 {
+    while told().len() < 4 {
         // The listener's thread has its own time.
         tokio::task::yield_now().await;
     }
-    assert_eq!(told(), ["connected", "idle", "closed"]);
+    assert_eq!(told(), ["connected", "active", "idle", "closed"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -46,6 +46,19 @@ async fn the_three_ways() {
 }
 
 #[tokio::test]
+async fn a_call_may_take_for_ever() {
+    let server = serve(echo_routes(&pool("t", 1, 10))).await;
+    let (addr, client) = (server.local_addr().to_string(), client());
+    let answer = client.call(&addr, ping_command(0), Duration::MAX).await;
+    assert_eq!(answer.unwrap().code, 0);
+    let (tell, told) = tokio::sync::oneshot::channel();
+    client.call_then(&addr, ping_command(0), Duration::MAX, |outcome| {
+        tell.send(outcome).unwrap();
+    });
+    assert_eq!(told.await.unwrap().unwrap().code, 0);
+}
+
+#[tokio::test]
 async fn a_typed_call_fails_with_the_servers_refusal() {
     let routes = stateless().on::<Ping>(&pool("t", 1, 10), |(), _| {
         Err(Refusal::new(ResponseCode::TOPIC_NOT_EXIST, "no topic"))

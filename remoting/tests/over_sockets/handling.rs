@@ -278,6 +278,28 @@ async fn a_hook_stops_a_request_with_its_own_code() {
     assert_eq!(answer.remark.as_deref(), Some("first"));
 }
 
+struct PanickingHook;
+
+impl RpcHook for PanickingHook {
+    fn after(&self, _: SocketAddr, _: &RequestInfo, _: &mut Command) {
+        panic!("as the test wants");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_a_hook_costs_one_answer_and_no_thread() {
+    let routes = stateless()
+        .on::<Ping>(&pool("t", 1, 10), |(), incoming| Ok(echo(incoming)))
+        .hooks(Hooks::new(vec![Arc::new(PanickingHook)]));
+    let server = serve(routes.build()).await;
+    let mut peer = ScriptedPeer::connect(server.local_addr()).await;
+    for opaque in 1..=2 {
+        peer.send(&ping_command(opaque)).await;
+        let answer = peer.expect().await;
+        assert_eq!((answer.code, answer.opaque), (1, opaque));
+    }
+}
+
 #[tokio::test]
 async fn hooks_of_the_asking_side_run_around_its_calls() {
     let seen = Arc::default();
