@@ -41,6 +41,7 @@ impl Admin {
             return Ok(None);
         };
         let mut child = command
+            .current_dir(&directory) // consumerStatus writes files where it stands
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(directory.join("admin.err"))?)

@@ -7,7 +7,9 @@ const RULES: &[(&str, &str)] = &[
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(,\d{3})?", "TIME"),
     (r"127\.0\.0\.1:\d+", "ADDRESS"),
     (r"\b[0-9A-F]{32,}\b", "ID"),
-    (r"/tmp/\.tmp\w+", "DIRECTORY"),
+    (r"/tmp/\.tmp[\w/-]+", "DIRECTORY"),
+    // Ours adds a sentence that says what to do.
+    (r"(06FAQ for further details\.).*", "${1}"),
     (r"\b\d{12,}\b", "NUMBER"),
     (r"(CommitLog Offset: +|commitLogOffset=)\d+", "${1}NUMBER"),
     (r"@ID@\d+", "@ID@NUMBER"),

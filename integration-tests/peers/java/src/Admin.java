@@ -12,6 +12,7 @@ import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.tools.command.MQAdminStartup;
 
 /**
@@ -84,7 +85,8 @@ final class Admin {
         List<String> ids = new ArrayList<>();
         int before = received.get();
         for (int i = 0; i < count; i++) {
-            SendResult result = producer.send(new Message(topic, "TagA", "key" + i, ("body " + i).getBytes(StandardCharsets.UTF_8)));
+            Message message = new Message(topic, "TagA", "key" + i, ("body " + i).getBytes(StandardCharsets.UTF_8));
+            SendResult result = producer.send(message, new MessageQueue(topic, "broker-a", i % 4));
             ids.add(result.getOffsetMsgId() + " " + result.getMsgId() + " " + result.getMessageQueue().getQueueId() + " " + result.getQueueOffset());
         }
         Peer.await("the consumer", 30_000, () -> received.get() >= before + count);
