@@ -165,7 +165,7 @@ impl OffsetTable {
         let topics = self.topics.read().expect("no panics");
         let of_group = topics
             .iter()
-            .filter(|(_, groups)| groups.get(group).is_some_and(|o| o.has_committed()));
+            .filter(|(_, groups)| groups.get(group).is_some_and(has_committed));
         of_group.map(|(topic, _)| topic.to_string()).collect()
     }
 
@@ -173,7 +173,7 @@ impl OffsetTable {
     pub(crate) fn groups_of(&self, topic: &str) -> BTreeSet<String> {
         let topics = self.topics.read().expect("no panics");
         let groups = topics.get(topic).into_iter().flatten();
-        let committed = groups.filter(|(_, offsets)| offsets.has_committed());
+        let committed = groups.filter(|(_, offsets)| has_committed(offsets));
         committed.map(|(group, _)| group.to_string()).collect()
     }
 
