@@ -37,8 +37,8 @@ pub(super) fn system_topics(config: &BrokerConfig) -> Vec<TopicConfig> {
         topic(&sync_member, 1, PERM_INHERIT),
         topic(names::HALF_TOPIC, 1, usual),
         topic(names::OP_HALF_TOPIC, 1, usual),
-        topic("RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC", 1, usual),
-        topic("RMQ_SYS_ROCKSDB_TRANS_OP_HALF_TOPIC", 1, usual),
+        topic(names::ROCKSDB_HALF_TOPIC, 1, usual),
+        topic(names::ROCKSDB_OP_HALF_TOPIC, 1, usual),
         topic(names::TIMER_TOPIC, 1, usual),
     ];
     if config.auto_create_topic {

@@ -28,6 +28,10 @@ pub const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
 pub const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 /// What became of half messages.
 pub const OP_HALF_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
+/// Half messages whose state Java keeps in RocksDB.
+pub const ROCKSDB_HALF_TOPIC: &str = "RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC";
+/// What became of them.
+pub const ROCKSDB_OP_HALF_TOPIC: &str = "RMQ_SYS_ROCKSDB_TRANS_OP_HALF_TOPIC";
 /// Half messages that were checked too often.
 pub const CHECK_MAX_TIME_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
 /// Traces of clients.
@@ -70,6 +74,8 @@ pub const SYSTEM_TOPICS: &[&str] = &[
     SELF_TEST_TOPIC,
     OFFSET_MOVED_TOPIC,
     CHECKPOINT_TOPIC,
+    ROCKSDB_HALF_TOPIC,
+    ROCKSDB_OP_HALF_TOPIC,
 ];
 
 /// Topics that clients may not send to.
@@ -80,6 +86,8 @@ pub const NOT_SENDABLE_TOPICS: &[&str] = &[
     CHECK_MAX_TIME_TOPIC,
     SELF_TEST_TOPIC,
     OFFSET_MOVED_TOPIC,
+    ROCKSDB_HALF_TOPIC,
+    ROCKSDB_OP_HALF_TOPIC,
 ];
 
 /// Groups that a broker creates at its start.
