@@ -178,7 +178,6 @@ async fn a_reset_from_outside_moves_the_next_pull_once() {
         offset: Some(1),
         timestamp_ms: -1,
         is_force: true,
-        ..ResetOffsetRequestHeader::default()
     };
     let answer = broker
         .call::<InvokeBrokerToResetOffset>(&reset, Vec::new())
