@@ -230,22 +230,21 @@ pub(crate) struct BenchArguments {
 /// Help and version are printed as they are; a mistake is one line, and exit code 1.
 pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            output::print(text.trim_end());
-            ExitCode::SUCCESS
-        }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            output::print_error(text.trim_end());
-            ExitCode::FAILURE
-        }
-        _ => {
-            let paragraph = text.split("\n\n").next().unwrap_or_default();
-            let line: Vec<&str> = paragraph.lines().map(str::trim).collect();
-            output::print_error(&line.join(" "));
-            ExitCode::FAILURE
-        }
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        output::print(text.trim_end());
+        return ExitCode::SUCCESS;
     }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        output::print_error(text.trim_end());
+        return ExitCode::FAILURE;
+    }
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let line: Vec<&str> = paragraph.lines().map(str::trim).collect();
+    output::print_error(&line.join(" "));
+    ExitCode::FAILURE
 }
 
 #[cfg(test)]

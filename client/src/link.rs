@@ -166,9 +166,11 @@ impl Link {
             .name_servers
             .route(&self.client, AUTO_CREATE_TOPIC)
             .await;
-        let template = template.map_err(|error| match error {
-            RouteError::NoSuchTopic(_) => RouteError::NoSuchTopic(topic.to_owned()),
-            other => other,
+        let template = template.map_err(|error| {
+            if matches!(error, RouteError::NoSuchTopic(_)) {
+                return RouteError::NoSuchTopic(topic.to_owned());
+            }
+            error
         })?;
         self.put_route(
             topic,

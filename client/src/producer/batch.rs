@@ -40,7 +40,7 @@ mod tests {
         let messages = messages(&[100, 100, 100, 5_000, 100]);
         let one = batch_bytes(&messages[0]);
         assert_eq!(split(&messages, 2 * one), [0..2, 2..3, 3..4, 4..5]);
-        assert_eq!(split(&messages, usize::MAX), [0..5]);
+        assert_eq!(split(&messages, usize::MAX), vec![0..messages.len()]);
         assert!(split(&[], 100).is_empty());
     }
 }

@@ -340,16 +340,16 @@ fn gave_up(
         },
     });
     let Failure { broker_name, cause } = failure;
-    match cause {
-        CallError::Refused(refusal) => SendError::Refused {
+    if let CallError::Refused(refusal) = cause {
+        return SendError::Refused {
             broker_name,
             refusal,
-        },
-        last => SendError::Exhausted {
-            tries,
-            elapsed_ms,
-            broker_name,
-            last,
-        },
+        };
+    }
+    SendError::Exhausted {
+        tries,
+        elapsed_ms,
+        broker_name,
+        last: cause,
     }
 }

@@ -1,4 +1,5 @@
 //! The client against a name server and a broker in this process.
+#![allow(clippy::unwrap_used)] // what helps tests fails as tests do
 
 mod admin;
 mod consuming;
