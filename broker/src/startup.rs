@@ -309,12 +309,13 @@ fn start_delivery(broker: &Arc<Broker>) -> io::Result<JoinHandle<()>> {
     Builder::new()
         .name("delay-delivery".to_owned())
         .spawn(move || {
-            let delivery = Delivery {
-                delay: &broker.delay,
-                store: &broker.store,
-                stats: &broker.stats,
-                clock: &broker.clock,
-            };
-            delivery.run();
+            let Broker {
+                delay,
+                store,
+                stats,
+                clock,
+                ..
+            } = &*broker;
+            Delivery::new(delay, store, stats, clock).run();
         })
 }

@@ -3,7 +3,7 @@
 //! The only writer of the levels' progress. A level whose next message cannot be put is tried again
 //! a little later; the other levels go on.
 
-use std::sync::Arc;
+use std::cell::Cell;
 
 use bytes::Bytes;
 use thrustmq_proto_compat::clock::Clock;
@@ -25,14 +25,12 @@ const TURN_MESSAGES_MAX: usize = 256;
 
 /// What the thread works with.
 pub(crate) struct Delivery<'a> {
-    /// The levels and their progress.
-    pub(crate) delay: &'a DelayLevels,
-    /// Where messages wait and go.
-    pub(crate) store: &'a Arc<Store>,
-    /// Counts what is delivered.
-    pub(crate) stats: &'a BrokerStats,
-    /// Decides what is due.
-    pub(crate) clock: &'a Clock,
+    delay: &'a DelayLevels,
+    store: &'a Store,
+    stats: &'a BrokerStats,
+    clock: &'a Clock,
+    /// The last message could not be put: said once, however long it lasts.
+    is_failing: Cell<bool>,
 }
 
 /// What became of one message of the schedule topic.
@@ -45,7 +43,23 @@ enum Step {
     NoMore,
 }
 
-impl Delivery<'_> {
+impl<'a> Delivery<'a> {
+    /// Delivers `delay`'s messages within `store`; `stats` counts them, `clock` says what is due.
+    pub(crate) fn new(
+        delay: &'a DelayLevels,
+        store: &'a Store,
+        stats: &'a BrokerStats,
+        clock: &'a Clock,
+    ) -> Self {
+        Self {
+            delay,
+            store,
+            stats,
+            clock,
+            is_failing: Cell::new(false),
+        }
+    }
+
     /// Delivers until [`DelayLevels::stop`].
     pub(crate) fn run(&self) {
         while !self.delay.alarm.is_stopped() {
@@ -140,11 +154,16 @@ impl Delivery<'_> {
             Ok(appended) => {
                 let bytes = u64::try_from(appended.record_bytes).unwrap_or(0);
                 self.stats.record_put(&real.topic, real.queue_id, 1, bytes);
+                if self.is_failing.replace(false) {
+                    tracing::info!(topic = real.topic, "delayed messages are delivered again");
+                }
                 Step::Done
             }
             Err(error) => {
-                let topic = &real.topic;
-                tracing::warn!(topic, %error, "delayed message is not delivered, will try again");
+                if !self.is_failing.replace(true) {
+                    let topic = &real.topic;
+                    tracing::warn!(topic, %error, "delayed message is not delivered, will try again");
+                }
                 Step::NotBefore(now_ms.saturating_add(RETRY_MS))
             }
         }
