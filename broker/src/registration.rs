@@ -13,7 +13,7 @@ use thrustmq_proto_compat::header::{
     QueryDataVersionRequestHeader, RegisterBrokerRequestHeader, UnRegisterBrokerRequestHeader,
 };
 use thrustmq_proto_compat::message::record::body_crc;
-use thrustmq_remoting::CallError;
+use thrustmq_remoting::{CallError, Handled, Responder};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::broker::Broker;
@@ -52,8 +52,22 @@ pub(crate) async fn start(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
     tasks
 }
 
+/// Answers a request once all name servers have heard of what it changed, or have failed to: so
+/// whoever made the request and asks them next finds it.
+pub(crate) fn answer_once_registered(
+    broker: &Arc<Broker>,
+    responder: Responder,
+    handled: Handled<()>,
+) {
+    let broker = Arc::clone(broker);
+    broker.runtime.clone().spawn(async move {
+        register_now(&broker).await;
+        responder.send(handled);
+    });
+}
+
 /// Registers with all name servers once; returns when each has answered or failed.
-pub(crate) async fn register_now(broker: &Arc<Broker>) {
+async fn register_now(broker: &Arc<Broker>) {
     let mut registrations = JoinSet::new();
     for address in broker.namesrv.addresses() {
         let mut keeper = Keeper {

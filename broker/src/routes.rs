@@ -61,7 +61,7 @@ fn tables(rows: RoutesBuilder<Broker>, broker: &Arc<Broker>) -> RoutesBuilder<Br
         .on::<GetAllSubscriptionGroupConfig>(admin, group::all_groups)
         .on::<GetSubscriptionGroupConfig>(admin, group::group_config)
         .on::<UpdateAndGetGroupForbidden>(admin, group::group_forbidden)
-        .on::<UpdateBrokerConfig>(admin, config::update_config)
+        .on_parked::<UpdateBrokerConfig>(admin, shared(broker, config::update_config))
         .on::<GetBrokerConfig>(admin, config::get_config)
         .on::<InvokeBrokerToResetOffset>(admin, reset::reset_offset)
         .on::<CloneGroupOffset>(admin, reset::clone_offsets)

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// A span that is kept: time between two samples, and how many samples.
 struct Span {
@@ -76,6 +76,8 @@ pub(crate) struct Traffic {
     calls: AtomicU64,
     messages: AtomicU64,
     bytes: AtomicU64,
+    /// When the next sample is due: most calls of [`Traffic::sample`] look no further.
+    due_ms: AtomicI64,
     history: Mutex<History>,
 }
 
@@ -86,6 +88,7 @@ impl Traffic {
             calls: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            due_ms: AtomicI64::new(now_ms),
             history: Mutex::default(),
         };
         traffic.sample(now_ms);
@@ -106,6 +109,11 @@ impl Traffic {
 
     /// Takes the samples that are due.
     pub(crate) fn sample(&self, now_ms: i64) {
+        if now_ms < self.due_ms.load(Ordering::Relaxed) {
+            return;
+        }
+        self.due_ms
+            .store(now_ms + MINUTE.period_ms, Ordering::Relaxed);
         let now = Sample {
             at_ms: now_ms,
             calls: self.calls.load(Ordering::Relaxed),

@@ -7,6 +7,7 @@ mod config;
 mod figures;
 mod groups;
 mod harness;
+mod hostile;
 mod offsets;
 mod relay;
 mod topics;

@@ -1,24 +1,34 @@
 //! The broker's configuration: 25 and 26.
 
+use std::sync::Arc;
+
 use thrustmq_proto_compat::header::GetBrokerConfigResponseHeader;
 use thrustmq_proto_compat::properties_text;
-use thrustmq_remoting::{Handled, Incoming, Reply};
+use thrustmq_remoting::{Handled, Incoming, Reply, Responder};
 
 use crate::broker::Broker;
 use crate::refusal;
+use crate::registration;
 
 /// `UPDATE_BROKER_CONFIG`: all keys of the body, or none. Keys that the broker doesn't know are
 /// ignored, as Java does, and named in the remark.
-pub(crate) fn update_config(broker: &Broker, incoming: Incoming<()>) -> Handled<()> {
+/// Where the broker's permission changes, the answer waits until the name servers have heard of it.
+pub(crate) fn update_config(broker: &Arc<Broker>, incoming: Incoming<()>, responder: Responder) {
+    let permission = broker.config.current().broker_permission;
+    let handled = update(broker, &incoming);
+    if handled.is_err() || broker.config.current().broker_permission == permission {
+        return responder.send(handled);
+    }
+    broker.topics.touch();
+    registration::answer_once_registered(broker, responder, handled);
+}
+
+fn update(broker: &Broker, incoming: &Incoming<()>) -> Handled<()> {
     let body = incoming.command.body.to_bytes();
     let text = std::str::from_utf8(&body).map_err(|_| refusal::properties_not_text())?;
     let properties = properties_text::parse(text);
     tracing::info!(peer = %incoming.peer, ?properties, "configuration is to change");
     let updated = broker.config.update(&properties)?;
-    if updated.changed.iter().any(|key| key == "brokerPermission") {
-        broker.topics.touch();
-        broker.namesrv.register_soon();
-    }
     let reply = Reply::success();
     if updated.unknown.is_empty() {
         return Ok(reply);

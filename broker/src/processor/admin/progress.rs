@@ -78,8 +78,11 @@ pub(crate) fn all_consume_stats(
             let mut stats = ConsumeStats::default();
             add_progress(broker, &group, &config, config.write_queue_nums, &mut stats);
             for offsets in stats.offset_table.values() {
-                body.total_diff += offsets.broker_offset - offsets.consumer_offset;
-                body.total_inflight_diff += offsets.pull_offset - offsets.consumer_offset;
+                let consumed = offsets.consumer_offset;
+                let diff = offsets.broker_offset.saturating_sub(consumed);
+                body.total_diff = body.total_diff.saturating_add(diff);
+                let inflight = offsets.pull_offset.saturating_sub(consumed);
+                body.total_inflight_diff = body.total_inflight_diff.saturating_add(inflight);
             }
             of_group.push(stats);
         }

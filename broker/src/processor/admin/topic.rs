@@ -37,7 +37,9 @@ pub(crate) fn update_topic(
             outcome.map_err(refusal::attributes_refused)
         });
     match outcome {
-        Ok(outcome) if outcome.is_changed => answer_once_registered(broker, responder),
+        Ok(outcome) if outcome.is_changed => {
+            registration::answer_once_registered(broker, responder, Ok(Reply::success()))
+        }
         Ok(_) => responder.send(Ok(Reply::success())),
         Err(refusal) => responder.refuse(refusal),
     }
@@ -54,7 +56,7 @@ pub(crate) fn update_topics(broker: &Arc<Broker>, incoming: Incoming<()>, respon
         });
     match outcomes {
         Ok(outcomes) if outcomes.iter().any(|outcome| outcome.is_changed) => {
-            answer_once_registered(broker, responder);
+            registration::answer_once_registered(broker, responder, Ok(Reply::success()));
         }
         Ok(_) => responder.send(Ok(Reply::success())),
         Err(refusal) => responder.refuse(refusal),
@@ -185,12 +187,4 @@ fn check_is_not_system(broker: &Broker, topic: &str) -> Result<(), Refusal> {
         return Err(refusal::is_system_topic(topic));
     }
     Ok(())
-}
-
-fn answer_once_registered(broker: &Arc<Broker>, responder: Responder) {
-    let broker = Arc::clone(broker);
-    broker.runtime.clone().spawn(async move {
-        registration::register_now(&broker).await;
-        responder.send(Ok(Reply::success()));
-    });
 }
