@@ -58,10 +58,6 @@ pub(crate) fn transactions_off(broker_ip: impl Display) -> Refusal {
 
 // Topics.
 
-pub(crate) fn invalid_name(remark: impl Into<String>) -> Refusal {
-    refuse(ResponseCode::INVALID_PARAMETER, remark)
-}
-
 pub(crate) fn topic_not_sendable(topic: &str) -> Refusal {
     refuse(
         ResponseCode::NO_PERMISSION,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thrustmq_proto_compat::body::TopicConfig;
 use thrustmq_proto_compat::header::SendMessageRequestHeaderV2;
 use thrustmq_proto_compat::local_time::LocalTime;
-use thrustmq_proto_compat::message::names::{self, NameError};
+use thrustmq_proto_compat::message::names;
 use thrustmq_remoting::{Incoming, Peer, Refusal};
 
 use crate::broker::Broker;
@@ -61,27 +61,11 @@ fn human_time(at_ms: i64) -> String {
 
 /// Refuses names that are no topic's, and topics that only the broker writes to.
 fn check_name(topic: &str) -> Result<(), Refusal> {
-    names::check_topic(topic).map_err(|error| refusal::invalid_name(name_remark(topic, error)))?;
+    names::check_topic(topic).map_err(|error| refusal::invalid_topic_name(topic, error))?;
     if !names::is_sendable_topic(topic) {
         return Err(refusal::topic_not_sendable(topic));
     }
     Ok(())
-}
-
-fn name_remark(topic: &str, error: NameError) -> String {
-    let is_of_group = names::is_retry_topic(topic) || names::is_dead_letter_topic(topic);
-    match error {
-        NameError::Blank => "The specified topic is blank.".to_owned(),
-        NameError::IllegalCharacter { .. } => format!(
-            "The specified topic: {topic}, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"
-        ),
-        NameError::TooLong { bytes_max, .. } if is_of_group => format!(
-            "The specified topic is DLQ or Retry topic: {topic}, and it's longer than topic max length: {bytes_max}"
-        ),
-        NameError::TooLong { bytes_max, .. } => {
-            format!("The specified topic: {topic}, is longer than topic max length: {bytes_max}")
-        }
-    }
 }
 
 fn create(
