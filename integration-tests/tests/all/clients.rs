@@ -39,6 +39,20 @@ pub(crate) fn send_and_receive(cluster: &Cluster, encoding: HeaderEncoding) -> a
 }
 
 #[test]
+fn java_consumes_in_every_way() -> anyhow::Result<()> {
+    if toolchain::java(512).is_none() {
+        return Ok(());
+    }
+    let cluster = Cluster::standalone(&[])?;
+    let (directory, namesrv) = (cluster.directory(), cluster.namesrv());
+    let options = [("namesrv", namesrv.as_str())];
+    if let Some(program) = peer::java(&directory, HeaderEncoding::Json, "features", &options) {
+        peer::run(program, &directory, TIMEOUT)?;
+    }
+    cluster.stop(&[])
+}
+
+#[test]
 fn go_sends_and_receives() -> anyhow::Result<()> {
     let Some(mut program) = toolchain::go() else {
         return Ok(());

@@ -38,12 +38,17 @@ final class Clients {
         return consumer;
     }
 
-    /** Creates the topic on every master of the cluster and waits until the name server knows it. */
-    static void createTopic(String namesrv, String topic, int queues) throws Exception {
+    static DefaultMQAdminExt admin(String namesrv) throws MQClientException {
         DefaultMQAdminExt admin = new DefaultMQAdminExt();
         admin.setNamesrvAddr(namesrv);
         admin.setInstanceName("admin-" + System.nanoTime());
         admin.start();
+        return admin;
+    }
+
+    /** Creates the topic on every master of the cluster and waits until the name server knows it. */
+    static void createTopic(String namesrv, String topic, int queues) throws Exception {
+        DefaultMQAdminExt admin = admin(namesrv);
         try {
             Map<String, ?> brokers = admin.examineBrokerClusterInfo().getBrokerAddrTable();
             Peer.check(!brokers.isEmpty(), "no broker registered");

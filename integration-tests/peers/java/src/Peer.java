@@ -16,6 +16,7 @@ public final class Peer {
 
     private static final Map<String, Program> PROGRAMS = Map.of(
         "send-receive", SendReceive::run,
+        "features", Features::run,
         "rebalance", Rebalance::run,
         "restart-load", RestartLoad::run,
         "admin", Admin::run);
