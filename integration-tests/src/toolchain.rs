@@ -63,13 +63,16 @@ const OPENED_FOR_STORE: [&str; 4] = [
 fn prepare_java() -> anyhow::Result<String> {
     let directory = peers().join("java");
     let libraries = directory.join("target/lib");
-    if !libraries.is_dir() {
+    let fetched = directory.join("target/fetched-by-pom.xml");
+    let pom = fs::read(directory.join("pom.xml"))?;
+    if fs::read(&fetched).ok().as_ref() != Some(&pom) {
         let mut maven = Command::new("mvn");
         maven
             .args(["-q", "-B", "dependency:copy-dependencies"])
             .args(["-DoutputDirectory=target/lib", "-DincludeScope=runtime"])
             .current_dir(&directory);
         run(maven)?;
+        fs::write(&fetched, &pom)?;
     }
     let classes = directory.join("target/classes");
     fs::create_dir_all(&classes)?;
