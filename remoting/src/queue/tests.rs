@@ -90,3 +90,33 @@ fn no_job_is_left_asleep_however_pushes_and_waits_meet() {
         .into_iter()
         .for_each(|thread| thread.join().unwrap());
 }
+
+static MET: AtomicUsize = AtomicUsize::new(0);
+
+#[test]
+fn long_jobs_that_come_together_have_a_thread_each() {
+    const THREADS: usize = 4;
+    let queue = Arc::new(JobQueue::new(THREADS));
+    let threads = worker::start("t", THREADS, &queue, |_: usize| {
+        // Ends only once all are there at the same time.
+        MET.fetch_add(1, Ordering::Relaxed);
+        for _ in 0..10_000 {
+            if MET.load(Ordering::Relaxed) == THREADS {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        panic!("not all jobs run side by side");
+    });
+    while queue.lock().waiting < THREADS {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    queue.push_all(&mut (0..THREADS).collect());
+    while MET.load(Ordering::Relaxed) < THREADS && threads.iter().all(|t| !t.is_finished()) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    queue.close();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
