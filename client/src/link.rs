@@ -54,6 +54,8 @@ pub(crate) struct Link {
     asking: tokio::sync::Mutex<()>,
     /// Wakes the background task, since a broker is new or was lost and found.
     wake: Arc<Notify>,
+    /// Rings when a route is new or has changed.
+    changed: Notify,
     call_timeout: Duration,
     /// Who we are.
     pub(crate) id: ClientId,
@@ -93,6 +95,7 @@ impl Link {
             routes: RouteCache::default(),
             asking: tokio::sync::Mutex::new(()),
             wake,
+            changed: Notify::new(),
             call_timeout: options.call_timeout,
             id: ClientId::new(resolved, &clock),
             clock,
@@ -117,6 +120,11 @@ impl Link {
     /// Returns when the heartbeat should not wait for its next turn.
     pub(crate) async fn woken(&self) {
         self.wake.notified().await;
+    }
+
+    /// Returns when a route has changed since the last call. For one waiter.
+    pub(crate) async fn routes_changed(&self) {
+        self.changed.notified().await;
     }
 
     /// The route to publish to: a topic that does not exist has that which its creation will give it.
@@ -183,6 +191,7 @@ impl Link {
         if self.routes.put(topic, route) {
             debug!(topic, "route changed");
             self.wake.notify_one();
+            self.changed.notify_one();
         }
     }
 

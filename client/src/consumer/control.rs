@@ -3,7 +3,7 @@
 //! It rebalances in turns and when members change, commits offsets, answers brokers, and at the end
 //! stops everything in order: no more pulls, listeners to their end, offsets, goodbye.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use thrustmq_proto_compat::body::{GetConsumerStatusBody, MessageQueue, ResetOffs
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::broker_requests::BrokerRequest;
 use super::context::Context;
@@ -26,8 +26,8 @@ use crate::stop::{StopSignal, StopSource};
 const REBALANCE_INTERVAL: Duration = Duration::from_secs(20);
 /// Between two rebalances while a topic's division is unknown.
 const REBALANCE_RETRY: Duration = Duration::from_secs(1);
-/// Several notices of one change come close together.
-const MEMBERS_CHANGED_DELAY: Duration = Duration::from_millis(50);
+/// Before a rebalance that was asked for: several notices of one change come close together.
+const REBALANCE_DELAY: Duration = Duration::from_millis(50);
 const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A queue that is ours, and what ends its task.
@@ -44,6 +44,8 @@ pub(super) struct Control {
     tasks: JoinSet<()>,
     requests: mpsc::Receiver<BrokerRequest>,
     rebalance_at: Instant,
+    /// Topics whose division is unknown, so that each is told once and not every second.
+    unknown: BTreeSet<String>,
 }
 
 impl Control {
@@ -59,6 +61,7 @@ impl Control {
             tasks: JoinSet::new(),
             requests,
             rebalance_at: Instant::now(),
+            unknown: BTreeSet::new(),
         }
     }
 
@@ -69,12 +72,14 @@ impl Control {
             () = asked.stopped() => {}
             () = self.meet_brokers() => {}
         }
+        let context = self.context.clone();
         let mut commit_turn = tokio::time::interval(COMMIT_INTERVAL);
         commit_turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.stopped() => break,
                 () = tokio::time::sleep_until(self.rebalance_at) => self.rebalance().await,
+                () = context.link.routes_changed() => self.rebalance_soon(),
                 _ = commit_turn.tick() => self.commit(CommitWait::No).await,
                 Some(request) = self.requests.recv() => self.handle(request),
                 Some(_) = self.tasks.join_next() => {}
@@ -98,9 +103,21 @@ impl Control {
         let mut is_known = true;
         for topic in context.subscriptions.keys() {
             match rebalance::divide(&context, topic).await {
-                Division::Unknown => is_known = false,
+                Division::NotMet => is_known = false,
+                Division::Unknown(cause) => {
+                    is_known = false;
+                    if self.unknown.insert(topic.clone()) {
+                        warn!(
+                            topic,
+                            group = context.group,
+                            cause,
+                            "queues not divided yet"
+                        );
+                    }
+                }
                 Division::Absent => {}
                 Division::Ours(ours) => {
+                    self.unknown.remove(topic);
                     let have = self.assigned.keys().filter(|queue| queue.topic == *topic);
                     let changes = rebalance::changes(have, &ours);
                     self.revoke(changes.revoked).await;
@@ -117,6 +134,10 @@ impl Control {
             REBALANCE_RETRY
         };
         self.rebalance_at = Instant::now() + pause;
+    }
+
+    fn rebalance_soon(&mut self) {
+        self.rebalance_at = self.rebalance_at.min(Instant::now() + REBALANCE_DELAY);
     }
 
     fn assign(&mut self, queue: MessageQueue) {
@@ -164,10 +185,7 @@ impl Control {
 
     fn handle(&mut self, request: BrokerRequest) {
         match request {
-            BrokerRequest::MembersChanged => {
-                let soon = Instant::now() + MEMBERS_CHANGED_DELAY;
-                self.rebalance_at = self.rebalance_at.min(soon);
-            }
+            BrokerRequest::MembersChanged => self.rebalance_soon(),
             BrokerRequest::ResetOffsets(body) => self.reset(&body),
             BrokerRequest::Status { topic, responder } => {
                 let body = GetConsumerStatusBody {

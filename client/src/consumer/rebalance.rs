@@ -7,7 +7,7 @@ use thrustmq_proto_compat::fastjson;
 use thrustmq_proto_compat::header::GetConsumerListByGroupRequestHeader;
 use thrustmq_proto_compat::message::names;
 use thrustmq_proto_compat::request_code::GetConsumerListByGroup;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::context::Context;
 use super::strategy::average;
@@ -19,8 +19,10 @@ use crate::route::{MASTER_ID, TopicRoute};
 pub(super) enum Division {
     /// These queues are ours.
     Ours(BTreeSet<MessageQueue>),
-    /// Nobody could say; what we have stays ours.
-    Unknown,
+    /// Nobody could say, for this reason; what we have stays ours.
+    Unknown(String),
+    /// The brokers do not count us among the group yet; what we have stays ours.
+    NotMet,
     /// There is no such topic, and that is nothing unusual.
     Absent,
 }
@@ -31,30 +33,17 @@ pub(super) async fn divide(context: &Context, topic: &str) -> Division {
         Ok(route) => route,
         // The retry topic comes into being with the group's first heartbeat, if at all.
         Err(RouteError::NoSuchTopic(_)) if names::is_retry_topic(topic) => return Division::Absent,
-        Err(cause) => {
-            warn!(topic, %cause, "topic not consumed yet");
-            return Division::Unknown;
-        }
+        Err(cause) => return Division::Unknown(cause.to_string()),
     };
     let Some(mut members) = members(context, &route).await else {
-        warn!(
-            topic,
-            group = context.group,
-            "no broker of the topic told the group's members"
-        );
-        return Division::Unknown;
+        return Division::Unknown("no broker of the topic told the group's members".to_owned());
     };
     members.sort();
     members.dedup();
     if !members.contains(&context.link.id.text) {
         // The broker has forgotten us, or not met us yet: a heartbeat cures both.
-        debug!(
-            topic,
-            group = context.group,
-            "broker does not count us among the group"
-        );
         context.link.wake();
-        return Division::Unknown;
+        return Division::NotMet;
     }
     let mut queues = route.subscribe_queues().to_vec();
     queues.sort();

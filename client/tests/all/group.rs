@@ -1,11 +1,13 @@
 //! Several members of one group share its queues; nothing is lost while they come and go.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use thrustmq_client::{Admin, ConsumeResult, Message, NewTopic, PushConsumer};
 
-use crate::standalone::{Received, Standalone, wait_until};
+use crate::standalone::{Received, Standalone, wait_until, wait_until_async};
 
 async fn member(servers: &Standalone, received: &Received) -> PushConsumer {
     let seen = received.clone();
@@ -116,6 +118,66 @@ async fn more_members_than_queues_leave_some_idle() {
         member.shutdown().await;
     }
     producer.shutdown().await;
+    admin.close().await;
+    servers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_stops_and_starts_under_load_costs_nothing() {
+    let servers = Standalone::start().await;
+    let mut other = servers.add_broker("broker-b").await;
+    let admin = Admin::connect(servers.name_servers()).await.unwrap();
+    let topic = NewTopic::named("t").queues(4);
+    let on = admin.create_topic("DefaultCluster", &topic).await.unwrap();
+    assert_eq!(on, ["broker-a", "broker-b"]);
+    wait_until_async("both brokers in the route", async || {
+        admin
+            .route("t")
+            .await
+            .is_ok_and(|route| route.publish_queues().len() == 8)
+    })
+    .await;
+    let producer = servers.producer().await;
+    let received = Received::default();
+    let consumer = member(&servers, &received).await;
+
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (sending, ending) = (producer.clone(), is_over.clone());
+    let sender = tokio::spawn(async move {
+        let mut acknowledged = Vec::new();
+        while !ending.load(Ordering::Relaxed) {
+            let body = format!("{:05}", acknowledged.len());
+            let receipt = sending.send(Message::new("t", body.clone())).await.unwrap();
+            acknowledged.push((body, receipt.queue.broker_name));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        acknowledged
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    other.stop().await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    other.start().await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    is_over.store(true, Ordering::Relaxed);
+    let acknowledged = sender.await.unwrap();
+    let on_other = acknowledged
+        .iter()
+        .filter(|(_, broker)| broker == "broker-b")
+        .count();
+    assert!(
+        on_other > 100,
+        "only {on_other} went to the broker that was restarted"
+    );
+
+    let expected: BTreeSet<_> = acknowledged.into_iter().map(|(body, _)| body).collect();
+    let missing = || {
+        let got: BTreeSet<_> = received.bodies().into_iter().collect();
+        expected.difference(&got).count()
+    };
+    wait_until("every acknowledged message", || missing() == 0).await;
+    consumer.shutdown().await;
+    producer.shutdown().await;
+    other.stop().await;
     admin.close().await;
     servers.stop().await;
 }

@@ -87,6 +87,24 @@ impl Standalone {
             .consume_from(ConsumeFrom::FirstOffset)
     }
 
+    /// A second broker at the same name server.
+    pub(crate) async fn add_broker(&self, name: &str) -> SecondBroker {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = BrokerConfig {
+            broker_name: name.into(),
+            listen_port: 0,
+            store_root_dir: directory.path().display().to_string(),
+            ..self.config.clone()
+        };
+        let broker = start_broker(&config).await;
+        config.listen_port = broker.addresses().listen.port();
+        SecondBroker {
+            broker: Some(broker),
+            config,
+            _directory: directory,
+        }
+    }
+
     pub(crate) async fn restart_broker(self) -> Self {
         self.broker.shutdown().await;
         let broker = start_broker(&self.config).await;
@@ -96,6 +114,24 @@ impl Standalone {
     pub(crate) async fn stop(self) {
         self.broker.shutdown().await;
         self.name_server.shutdown().await;
+    }
+}
+
+pub(crate) struct SecondBroker {
+    broker: Option<BrokerServer>,
+    config: BrokerConfig,
+    _directory: TempDir,
+}
+
+impl SecondBroker {
+    pub(crate) async fn stop(&mut self) {
+        if let Some(broker) = self.broker.take() {
+            broker.shutdown().await;
+        }
+    }
+
+    pub(crate) async fn start(&mut self) {
+        self.broker = Some(start_broker(&self.config).await);
     }
 }
 
