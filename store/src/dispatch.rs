@@ -170,12 +170,14 @@ pub(crate) fn run(shared: &Shared) {
             continue;
         }
         shared.counters.dispatch_behind(limit - from);
-        match dispatch_file(shared, from, limit) {
-            Ok(()) => {
-                if shared.health.dispatch_works() {
-                    tracing::info!("dispatch works again");
-                }
-            }
+        let done = dispatch_file(shared, from, limit).or_else(|_| {
+            // The commonest cause that can be helped: too many maps.
+            shared.queues.unmap_free();
+            dispatch_file(shared, shared.progress.dispatched(), limit)
+        });
+        match done {
+            Ok(()) if shared.health.dispatch_works() => tracing::info!("dispatch works again"),
+            Ok(()) => {}
             Err(_) if stopping => return,
             Err(error) => pause_after(shared, &error),
         }
@@ -186,10 +188,6 @@ fn pause_after(shared: &Shared, error: &DispatchError) {
     if shared.health.dispatch_failed() {
         let cause = std::error::Error::source(error);
         tracing::error!(%error, cause, "dispatch failed: the store takes no messages until it works again");
-    }
-    // The commonest cause that can be helped: too many maps.
-    for queue in shared.queues.all() {
-        queue.unmap_free();
     }
     shared.wake_dispatch.wait(RETRY, || false);
 }

@@ -72,6 +72,7 @@ impl QueueFile {
     }
 
     /// Clears what lies behind the bytes that count, so that it can never be taken for written.
+    /// Of what is derived, the clearing is durable with the next flush of the file.
     pub(crate) fn clear_rest(&self, written: usize) -> io::Result<()> {
         use rustix::fs::{FallocateFlags, fallocate};
         let file = fs::OpenOptions::new().write(true).open(&self.path)?;
@@ -87,8 +88,9 @@ impl QueueFile {
         }
         if self.place == Place::Reserved {
             reserve(&file, self.bytes as u64)?;
+            file.sync_all()?;
         }
-        file.sync_all()
+        Ok(())
     }
 
     /// Unmaps if nobody used it since the last call and nobody holds it.
@@ -236,7 +238,10 @@ impl FileQueue {
         let file = Arc::new(self.file(start, 0));
         file.remove()?;
         file.map()?;
-        sync_directory(&self.dir)?;
+        // What is derived can be made again; a log file has to be found after a power cut.
+        if self.place == Place::Reserved {
+            sync_directory(&self.dir)?;
+        }
         Ok(file)
     }
 

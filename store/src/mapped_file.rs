@@ -9,12 +9,47 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use memmap2::MmapRaw;
+
+/// Maps that exist now; a process may have some 65,000.
+static MAPS: AtomicUsize = AtomicUsize::new(0);
+
+/// How many files this process has mapped.
+pub(crate) fn maps() -> usize {
+    MAPS.load(Ordering::Relaxed)
+}
+
+/// A map that is counted.
+#[derive(Debug)]
+struct CountedMap(MmapRaw);
+
+impl CountedMap {
+    fn of(file: &File) -> io::Result<Self> {
+        let map = MmapRaw::map_raw(file)?;
+        MAPS.fetch_add(1, Ordering::Relaxed);
+        Ok(Self(map))
+    }
+}
+
+impl Drop for CountedMap {
+    fn drop(&mut self) {
+        MAPS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Deref for CountedMap {
+    type Target = MmapRaw;
+
+    fn deref(&self) -> &MmapRaw {
+        &self.0
+    }
+}
 
 /// Whether a file that has to be made takes its place on the disk at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +63,7 @@ pub(crate) enum Place {
 /// An append-only mapped file.
 #[derive(Debug)]
 pub(crate) struct MappedFile {
-    map: MmapRaw,
+    map: CountedMap,
     /// End of the bytes that readers may see.
     written: AtomicUsize,
     /// Held by the one call that is appending.
@@ -145,7 +180,7 @@ impl AsRef<[u8]> for Shared {
 /// A mapped file of 32-bit big-endian cells, which may be changed in any order.
 #[derive(Debug)]
 pub(crate) struct MappedCells {
-    map: MmapRaw,
+    map: CountedMap,
 }
 
 impl MappedCells {
@@ -199,7 +234,7 @@ impl MappedCells {
     }
 }
 
-fn map(path: &Path, bytes: usize, place: Place) -> io::Result<MmapRaw> {
+fn map(path: &Path, bytes: usize, place: Place) -> io::Result<CountedMap> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -218,7 +253,7 @@ fn map(path: &Path, bytes: usize, place: Place) -> io::Result<MmapRaw> {
         let problem = format!("file has {length} bytes, not {wanted}");
         return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
     }
-    MmapRaw::map_raw(&file)
+    CountedMap::of(&file)
 }
 
 /// Takes the blocks of a file now; file systems that cannot do so leave it sparse.

@@ -18,8 +18,12 @@ use crate::dispatch::Targets;
 use crate::error::OpenError;
 use crate::file_queue::QueueFile;
 use crate::index::Index;
+use crate::mapped_file::maps;
 use crate::offset::Mark;
 use crate::options::StoreOptions;
+
+/// With more maps than that the queues' are let go; a process may have some 65,000.
+const MAPS_MAX: usize = 30_000;
 
 /// What recovery works on.
 #[derive(Debug, Clone, Copy)]
@@ -118,7 +122,7 @@ impl Recovery<'_> {
     fn restore_after_close(&self) -> Result<i64, OpenError> {
         let mut queues_end = self.log.min();
         for queue in self.queues.all() {
-            queue.restore(|_| true)?;
+            queue.restore()?;
             let last = queue.last().filter(|last| !is_blank(last));
             queues_end = queues_end.max(last.map_or(0, |last| end_of(&last)));
             queue.unmap_free();
@@ -137,7 +141,7 @@ impl Recovery<'_> {
         let first = files.iter().rev().find(is_safe).or(files.first());
         let start = first.map_or(0, |file| file.start);
         for queue in self.queues.all() {
-            queue.restore(|entry| entry.physical_offset < start)?;
+            queue.cut(|entry| entry.physical_offset < start)?;
             queue.unmap_free();
         }
         if let Some(index) = self.index {
@@ -224,6 +228,9 @@ impl Recovery<'_> {
             index: self.index,
             delay_levels_ms: &self.options.delay_levels_ms,
         };
+        if maps() > MAPS_MAX {
+            self.queues.unmap_free();
+        }
         let text = view.properties_text();
         let mut dispatched = targets.dispatch(view, &text);
         let is_gap = dispatched
@@ -273,7 +280,7 @@ impl Recovery<'_> {
     fn finish_queue(&self, queue: &ConsumeQueue, min: i64, end: i64) -> Result<(), OpenError> {
         let within = |entry: &QueueEntry| is_blank(entry) || end_of(entry) <= end;
         if queue.last().is_some_and(|last| !within(&last)) {
-            queue.restore(within)?;
+            queue.cut(within)?;
         }
         let dropped = queue.drop_before(min);
         dropped.map_err(OpenError::io("remove files of", &*queue.topic))?;

@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use crate::checkpoint::{Checkpoint, CheckpointFile};
 use crate::flush::settle_waiters;
+use crate::mapped_file::maps;
 use crate::shared::Shared;
 
 /// A queue with fewer new bytes waits for the thorough flush.
 const DIRTY_BYTES_MIN: i64 = 2 * 4096;
+
+/// With more maps than that all free ones go, long before the system's limit of some 65,000.
+const MAPS_MAX: usize = 30_000;
 
 /// What the thread remembers from round to round.
 #[derive(Debug)]
@@ -72,7 +76,9 @@ impl Upkeep {
         }
         self.next.log_timestamp = log_timestamp;
         self.file.write(self.next)?;
-        if now_ms - self.unmapped_ms >= shared.options.unmap_idle_ms {
+        if maps() > MAPS_MAX {
+            shared.queues.unmap_free();
+        } else if now_ms - self.unmapped_ms >= shared.options.unmap_idle_ms {
             unmap_idle(shared);
             self.unmapped_ms = now_ms;
         }

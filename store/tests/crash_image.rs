@@ -18,7 +18,7 @@ struct Filled {
 fn filled(count: usize) -> Filled {
     let dir = tempfile::tempdir().unwrap();
     let store = open(options(dir.path()));
-    let body = |number: usize| format!("{number}-{}", "x".repeat(number * 37 % 300));
+    let body = |number: usize| format!("{number}-{}", "x".repeat(number * 75 % 300));
     let appended = (0..count)
         .map(|number| append(&store, "t", 0, &body(number)))
         .collect();
@@ -91,7 +91,7 @@ fn the_filler_of_a_file_may_be_torn() {
 fn of_derived_files_any_block_may_be_lost() {
     let mut random = Random::seeded("of_derived_files_any_block_may_be_lost");
     let filled = filled(60);
-    for _ in 0..30 {
+    for _ in 0..15 {
         let image = Image::of(filled.dir.path());
         for dir in ["consumequeue", "index"] {
             lose_blocks(&image.path().join(dir), &mut random);

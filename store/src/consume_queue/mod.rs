@@ -203,11 +203,17 @@ impl ConsumeQueue {
 
     /// Forces all entries to the disk.
     pub(crate) fn flush(&self) -> io::Result<()> {
-        let end = self.next() * ENTRY;
-        self.files
-            .flush(self.flushed.load(Ordering::Acquire), end)?;
-        self.flushed.fetch_max(end, Ordering::AcqRel);
+        let end = self.next();
+        let flushed = self.flushed.load(Ordering::Acquire);
+        self.files.flush(flushed, end * ENTRY)?;
+        self.flushed_up_to(end);
         Ok(())
+    }
+
+    /// Notes that the entries before a number are on the disk.
+    pub(crate) fn flushed_up_to(&self, queue_offset: i64) {
+        self.flushed
+            .fetch_max(queue_offset * ENTRY, Ordering::AcqRel);
     }
 
     /// Unmaps files that nobody used since the last call.

@@ -8,6 +8,15 @@ use crate::error::OpenError;
 use super::entry::{self, ENTRY_BYTES};
 use super::{ConsumeQueue, ENTRY};
 
+/// What lies behind the entries that count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// Zeros, as when the files were made.
+    Unwritten,
+    /// Anything: it has to be cleared.
+    Unknown,
+}
+
 impl ConsumeQueue {
     /// The first number in `from..to` whose entry does not satisfy `before`; entries that do must
     /// stand in front of those that do not. An entry that is missing counts as satisfying.
@@ -34,9 +43,22 @@ impl ConsumeQueue {
         self.get(self.next() - 1)
     }
 
+    /// Finds the end of a queue that was closed cleanly. Recovery only.
+    pub(crate) fn restore(&self) -> Result<(), OpenError> {
+        self.restore_front(|_| true, Rest::Unwritten)
+    }
+
     /// Keeps the entries in front for which `keep` holds, and nothing behind the first for which it
     /// does not. Recovery only: whatever lies in the files behind that counts as never written.
-    pub(crate) fn restore(&self, keep: impl Fn(&QueueEntry) -> bool) -> Result<(), OpenError> {
+    pub(crate) fn cut(&self, keep: impl Fn(&QueueEntry) -> bool) -> Result<(), OpenError> {
+        self.restore_front(keep, Rest::Unknown)
+    }
+
+    fn restore_front(
+        &self,
+        keep: impl Fn(&QueueEntry) -> bool,
+        rest: Rest,
+    ) -> Result<(), OpenError> {
         let files = self.files.all();
         let Some(first) = files.first() else {
             return Ok(());
@@ -64,7 +86,7 @@ impl ConsumeQueue {
                 break;
             }
         }
-        self.cut(end)?;
+        self.end_files_at(end, rest)?;
         self.next.store(end / ENTRY, Ordering::Release);
         self.min.store(first.start / ENTRY, Ordering::Release);
         self.flushed.store(first.start, Ordering::Release);
@@ -74,12 +96,12 @@ impl ConsumeQueue {
     }
 
     /// Makes the files end at a position.
-    fn cut(&self, end: i64) -> Result<(), OpenError> {
+    fn end_files_at(&self, end: i64, rest: Rest) -> Result<(), OpenError> {
         let removed = self.files.remove_from(end);
         removed.map_err(OpenError::io("remove files of", &*self.topic))?;
         for file in self.files.all() {
             let written = (end.min(file.end()) - file.start).max(0) as usize;
-            if file.end() > end {
+            if file.end() > end && rest == Rest::Unknown {
                 let cleared = file.clear_rest(written);
                 cleared.map_err(OpenError::io("clear the end of", file.path()))?;
             }

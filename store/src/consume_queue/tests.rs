@@ -66,7 +66,7 @@ fn a_queue_that_begins_late_is_filled_with_blanks() {
     assert_eq!(queue.put(7, &entry(7)).unwrap(), Put::Added);
     assert_eq!(queue.range(), QueueRange { min: 7, max: 8 });
     let reopened = ConsumeQueue::open(location(dir.path())).unwrap();
-    reopened.restore(|_| true).unwrap();
+    reopened.restore().unwrap();
     assert_eq!(reopened.range(), QueueRange { min: 5, max: 8 });
     assert!(entry::is_blank(&reopened.get(6).unwrap()));
     reopened.drop_before(1).unwrap();
@@ -80,14 +80,14 @@ fn restoring_keeps_the_front() {
         drop(filled(dir.path(), 12));
         let queue = ConsumeQueue::open(location(dir.path())).unwrap();
         queue
-            .restore(|entry| entry.physical_offset < keep_below)
+            .cut(|entry| entry.physical_offset < keep_below)
             .unwrap();
         assert_eq!(queue.next(), expected, "below {keep_below}");
         assert_eq!(queue.put(expected, &entry(50)).unwrap(), Put::Added);
         assert_eq!(queue.get(expected), Some(entry(50)));
         assert_eq!(queue.get(expected + 1), None);
         let again = ConsumeQueue::open(location(dir.path())).unwrap();
-        again.restore(|_| true).unwrap();
+        again.restore().unwrap();
         assert_eq!(again.next(), expected + 1, "nothing stale behind the cut");
     }
 }
