@@ -112,7 +112,7 @@ impl OffsetTable {
                 topic,
                 queue_id,
             } = queue;
-            tracing::warn!(%client, group, topic, queue_id, offset, before, "consumer offset goes backwards");
+            tracing::info!(%client, group, topic, queue_id, offset, before, "consumer offset goes backwards");
         }
         if before == Some(offset) {
             return;
