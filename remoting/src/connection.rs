@@ -75,6 +75,7 @@ struct Connection<S> {
 enum End {
     ByPeer,
     ByUs(&'static str),
+    Idle,
     Failed(io::Error),
     NoFrame(FrameError),
 }
@@ -86,6 +87,11 @@ impl<S: Stream> Connection<S> {
         match end {
             End::ByPeer => tracing::debug!(%peer, "connection closed by the peer"),
             End::ByUs(why) => tracing::debug!(%peer, why, "connection closed"),
+            End::Idle => {
+                tracing::debug!(%peer, "connection closed: idle");
+                self.endpoint
+                    .tell(ConnectionEvent::Idle { peer: peer.clone() });
+            }
             End::Failed(error) => {
                 tracing::info!(%peer, %error, "connection failed");
                 self.tell_exception(error.to_string());
@@ -106,6 +112,7 @@ impl<S: Stream> Connection<S> {
             };
             match self.peer.outbox().closing() {
                 Closing::Now(why) => return Poll::Ready(End::ByUs(why)),
+                Closing::Idle => return Poll::Ready(End::Idle),
                 Closing::Drained(why) if is_drained => return Poll::Ready(End::ByUs(why)),
                 Closing::No | Closing::Drained(_) | Closing::Done => {}
             }

@@ -198,9 +198,7 @@ impl Endpoint {
             peer.pending().expire(now, addr);
         }
         for peer in idle {
-            // Told first: of each connection `Closed` is the last.
-            self.tell(ConnectionEvent::Idle { peer: peer.clone() });
-            peer.close("idle");
+            peer.outbox().request_close(Closing::Idle);
         }
     }
 

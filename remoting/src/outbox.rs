@@ -49,6 +49,8 @@ pub(crate) enum Closing {
     Drained(&'static str),
     /// As soon as the task looks.
     Now(&'static str),
+    /// As `Now`, because nothing was read or written for too long.
+    Idle,
     /// It has ended.
     Done,
 }
@@ -161,7 +163,7 @@ impl Outbox {
         let mut state = self.lock();
         let weaker = matches!(
             (state.closing, closing),
-            (Closing::No, _) | (Closing::Drained(_), Closing::Now(_))
+            (Closing::No, _) | (Closing::Drained(_), Closing::Now(_) | Closing::Idle)
         );
         if weaker {
             state.closing = closing;
