@@ -216,11 +216,15 @@ fn register_header(
     config: &BrokerConfig,
     body: &[u8],
 ) -> RegisterBrokerRequestHeader {
+    let ha_port = match config.ha_listen_port {
+        0 => broker.advertised.port().saturating_add(1),
+        port => port,
+    };
     RegisterBrokerRequestHeader {
         broker_name: config.broker_name.clone(),
         broker_address: broker.address.clone(),
         cluster_name: config.broker_cluster_name.clone(),
-        ha_server_address: format!("{}:{}", config.broker_ip2, config.ha_listen_port),
+        ha_server_address: format!("{}:{ha_port}", config.broker_ip2),
         broker_id: config.broker_id,
         heartbeat_timeout_ms: None,
         enable_acting_master: Some(false),

@@ -41,8 +41,8 @@ super::config! {
         bind_address "bindAddress": String = "0.0.0.0".to_owned(), fixed;
         /// Main port; the fast port is two below.
         listen_port "listenPort": u16 = 10911, fixed;
-        /// Port that replicas are told.
-        ha_listen_port "haListenPort": u16 = 10912, fixed;
+        /// Port that replicas are told; 0 is the one above the main port.
+        ha_listen_port "haListenPort": u16 = 0, fixed;
         /// What clients may do here: 4 read, 2 write.
         broker_permission "brokerPermission": i32 = 6, live in 0..=7;
         /// Keys that mqadmin may not change, separated by `;`.
