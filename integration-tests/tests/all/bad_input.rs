@@ -54,25 +54,62 @@ fn random_bytes() -> anyhow::Result<()> {
     eprintln!("seed {seed}");
     let mut random = Random(seed);
     let cluster = Cluster::standalone(&[])?;
-    for _ in 0..100 {
+    for _ in 0..200 {
         for (address, _) in servers(&cluster) {
             let mut connection = RawConnection::open(&address)?;
-            let mut bytes = random.bytes(2000);
-            if random.next().is_multiple_of(2) {
-                bytes = framed(&bytes);
-            }
             // The server may close before it has read all.
-            drop(connection.send(&bytes));
+            drop(connection.send(&garbage(&mut random)));
         }
     }
     both_serve(&cluster)?;
     cluster.stop(GARBAGE_LINES)
 }
 
-/// Garbage in a frame whose length is right, so that it reaches the header decoder.
-fn framed(bytes: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(bytes.len()).unwrap_or(0);
-    [&length.to_be_bytes(), bytes].concat()
+/// Loose bytes, or bytes that get as far as each of the decoders.
+fn garbage(random: &mut Random) -> Vec<u8> {
+    match random.next() % 4 {
+        0 => random.bytes(2000),
+        1 => wire::frame(&random.bytes(500), &random.bytes(500)),
+        2 => {
+            let mut binary = wire::frame(&random.bytes(500), &random.bytes(500));
+            binary[4] = 1;
+            binary
+        }
+        _ => damaged_request(random),
+    }
+}
+
+/// A whole request with some bytes changed, none of them in the lengths.
+fn damaged_request(random: &mut Random) -> Vec<u8> {
+    let fields = [
+        ("a", "group"),
+        ("b", "topic"),
+        ("c", "TBW102"),
+        ("e", "0"),
+        ("consumerGroup", "group"),
+        ("topic", "topic"),
+        ("queueId", "0"),
+        ("queueOffset", "0"),
+        ("maxMsgNums", "32"),
+        ("sysFlag", "2"),
+        ("subscription", "*"),
+        ("key", "key"),
+        ("brokerName", "broker-x"),
+        ("brokerAddr", "127.0.0.1:1"),
+        ("clusterName", "other"),
+        ("brokerId", "0"),
+    ];
+    let codes = [
+        10, 11, 12, 14, 15, 29, 34, 36, 38, 41, 103, 105, 310, 320, 322,
+    ];
+    let choice = usize::try_from(random.next() % 15).unwrap_or(0);
+    let mut bytes = wire::request(codes[choice], 1, &fields, &random.bytes(300));
+    for _ in 0..=random.next() % 8 {
+        let places = u64::try_from(bytes.len() - 8).unwrap_or(1);
+        let place = usize::try_from(random.next() % places).unwrap_or(0);
+        bytes[8 + place] = random.next().to_le_bytes()[0];
+    }
+    bytes
 }
 
 #[test]
