@@ -26,6 +26,7 @@ mod index;
 
 mod shared;
 
+mod append;
 mod dispatch;
 mod flush;
 mod read;

@@ -1,32 +1,21 @@
 //! The store's interface: opening, appending, reading, closing.
 
-use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use thrustmq_proto_compat::clock::Clock;
-use thrustmq_proto_compat::message::record::Placement;
-use thrustmq_proto_compat::message::sys_flag;
 
 use crate::api::{
     Appended, AppendedBatch, ArrivalListener, Boundary, FlushCallback, FlushOutcome, NewBatchItem,
     NewMessage, QueryOutcome, QueryRequest, QueueEntry, QueueRange, ReadOutcome, ReadRequest,
     StoreCounters, Watermarks,
 };
-use crate::commit_log::appender::{EncodedRecords, Target};
 use crate::error::{AppendError, NotWritable, OpenError, ReadError};
 use crate::layout::{DirectoryLock, disk_used_percent};
-use crate::options::{FlushMode, StoreOptions};
+use crate::options::StoreOptions;
 use crate::shared::Shared;
-use crate::{flush, open, read, retention, search};
-
-/// What a thread keeps of its encoding buffer between appends, bytes.
-const BUFFER_BYTES_KEPT: usize = 1 << 20;
-
-thread_local! {
-    static ENCODED: RefCell<EncodedRecords> = RefCell::default();
-}
+use crate::{append, flush, open, read, retention, search};
 
 /// An open store directory. Shared as `Arc<Store>`; all methods may be called from any thread.
 #[derive(Debug)]
@@ -67,24 +56,7 @@ impl Store {
     /// # Errors
     /// The message is illegal, or the store takes none at the moment.
     pub fn append(&self, message: &NewMessage<'_>) -> Result<Appended, AppendError> {
-        let stored = self.append_with(message, |records| {
-            self.check_body(message.body.len())?;
-            records.push(message)?;
-            Ok(())
-        })?;
-        let record_bytes = stored.lengths_sum;
-        let Placement {
-            queue_offset,
-            physical_offset,
-            store_timestamp,
-        } = stored.first;
-        Ok(Appended {
-            physical_offset,
-            queue_offset,
-            record_bytes: record_bytes as i32,
-            store_timestamp,
-            end_offset: physical_offset + record_bytes,
-        })
+        append::append(&self.shared, message)
     }
 
     /// Stores messages one behind the other, with consecutive queue offsets; all of them or none.
@@ -98,105 +70,7 @@ impl Store {
         common: &NewMessage<'_>,
         items: &[NewBatchItem<'_>],
     ) -> Result<AppendedBatch, AppendError> {
-        let mut physical_offsets = Vec::with_capacity(items.len());
-        let stored = self.append_with(common, |records| {
-            if items.is_empty() {
-                let reason = "batch without messages".to_owned();
-                return Err(AppendError::Illegal { reason });
-            }
-            self.check_body(items.iter().map(|item| item.body.len()).sum())?;
-            for item in items {
-                records.push(&NewMessage {
-                    flag: item.flag,
-                    body: item.body,
-                    properties: item.properties,
-                    ..*common
-                })?;
-            }
-            // Relative to the first, whose place is not known yet.
-            let mut at = 0;
-            for length in records.lengths() {
-                physical_offsets.push(at);
-                at += *length as i64;
-            }
-            Ok(())
-        })?;
-        let first = stored.first;
-        for offset in &mut physical_offsets {
-            *offset += first.physical_offset;
-        }
-        Ok(AppendedBatch {
-            physical_offsets,
-            queue_offset: first.queue_offset,
-            record_bytes: stored.lengths_sum,
-            store_timestamp: first.store_timestamp,
-            end_offset: first.physical_offset + stored.lengths_sum,
-        })
-    }
-
-    /// Encodes with this thread's buffer, appends, and wakes whoever follows the log.
-    fn append_with(
-        &self,
-        message: &NewMessage<'_>,
-        encode: impl FnOnce(&mut EncodedRecords) -> Result<(), AppendError>,
-    ) -> Result<Stored, AppendError> {
-        let begin_ms = self.shared.clock.now_ms();
-        let stored = ENCODED.with_borrow_mut(|records| {
-            records.clear(BUFFER_BYTES_KEPT);
-            self.check_writable()?;
-            encode(records)?;
-            let target = Target {
-                topic: message.topic,
-                queue_id: message.queue_id,
-                has_queue_entry: sys_flag::has_queue_entry(message.sys_flag),
-            };
-            Ok(Stored {
-                first: self.shared.appender.append(records, target)?,
-                messages: records.lengths().len() as u64,
-                lengths_sum: records.lengths().iter().sum::<usize>() as i64,
-            })
-        });
-        match &stored {
-            Ok(stored) => self.appended(stored, begin_ms),
-            Err(_) => self.shared.counters.put_failed(),
-        }
-        stored
-    }
-
-    fn check_writable(&self) -> Result<(), AppendError> {
-        if let Some(cause) = self.shared.health.not_writable() {
-            return Err(cause.into());
-        }
-        match self.page_cache_busy_ms() {
-            Some(held_ms) => Err(AppendError::PageCacheBusy { held_ms }),
-            None => Ok(()),
-        }
-    }
-
-    fn check_body(&self, bytes: usize) -> Result<(), AppendError> {
-        let bytes_max = self.shared.options.message_bytes_max as usize;
-        if bytes <= bytes_max {
-            return Ok(());
-        }
-        Err(AppendError::Illegal {
-            reason: format!("body takes {bytes} bytes, allowed are {bytes_max}"),
-        })
-    }
-
-    fn appended(&self, stored: &Stored, begin_ms: i64) {
-        let shared = &self.shared;
-        match shared.options.flush {
-            // Consumers see flushed messages only: the flush thread wakes dispatch.
-            FlushMode::Sync => shared.wake_flush.notify(),
-            FlushMode::Async { .. } => shared.wake_dispatch.notify(),
-        }
-        let end = stored.first.physical_offset + stored.lengths_sum;
-        if shared.appender.should_prepare(end) {
-            shared.wake_checkpoint.notify();
-        }
-        let took_ms = shared.clock.now_ms() - begin_ms;
-        let bytes = stored.lengths_sum as u64;
-        shared.counters.put(stored.messages, bytes, took_ms);
+        append::append_batch(&self.shared, common, items)
     }
 
     /// Calls back when everything before `end_offset` is on the disk, or is not in time. The
@@ -344,8 +218,7 @@ impl Store {
 
     /// For how long an append has been holding the lock, if that is too long, milliseconds.
     pub fn page_cache_busy_ms(&self) -> Option<i64> {
-        let held_ms = self.shared.appender.lock_held_ms();
-        (held_ms > self.shared.options.page_cache_busy_ms).then_some(held_ms)
+        append::page_cache_busy_ms(&self.shared)
     }
 
     /// What was counted since opening.
@@ -395,13 +268,6 @@ impl Drop for Store {
     fn drop(&mut self) {
         self.shutdown();
     }
-}
-
-/// Where records went.
-struct Stored {
-    first: Placement,
-    messages: u64,
-    lengths_sum: i64,
 }
 
 fn finish(thread: &str, handle: JoinHandle<()>) {

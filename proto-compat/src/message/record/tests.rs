@@ -1,4 +1,6 @@
 use super::*;
+use crate::message::sys_flag;
+use std::net::SocketAddr;
 
 const PLACE: Placement = Placement {
     queue_offset: 7,

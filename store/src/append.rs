@@ -1,0 +1,158 @@
+//! Storing messages: checks, one encoding outside the append lock, one copy inside it.
+
+use std::cell::RefCell;
+
+use thrustmq_proto_compat::message::record::Placement;
+use thrustmq_proto_compat::message::sys_flag;
+
+use crate::api::{Appended, AppendedBatch, NewBatchItem, NewMessage};
+use crate::commit_log::appender::{EncodedRecords, Target};
+use crate::error::AppendError;
+use crate::options::FlushMode;
+use crate::shared::Shared;
+
+/// What a thread keeps of its encoding buffer between appends, bytes.
+const BUFFER_BYTES_KEPT: usize = 1 << 20;
+
+thread_local! {
+    static ENCODED: RefCell<EncodedRecords> = RefCell::default();
+}
+
+/// Where records went.
+struct Stored {
+    first: Placement,
+    messages: u64,
+    lengths_sum: i64,
+}
+
+pub(crate) fn append(shared: &Shared, message: &NewMessage<'_>) -> Result<Appended, AppendError> {
+    let stored = store(shared, message, |records| {
+        check_body(shared, message.body.len())?;
+        records.push(message)?;
+        Ok(())
+    })?;
+    let Placement {
+        queue_offset,
+        physical_offset,
+        store_timestamp,
+    } = stored.first;
+    Ok(Appended {
+        physical_offset,
+        queue_offset,
+        record_bytes: stored.lengths_sum as i32,
+        store_timestamp,
+        end_offset: physical_offset + stored.lengths_sum,
+    })
+}
+
+pub(crate) fn append_batch(
+    shared: &Shared,
+    common: &NewMessage<'_>,
+    items: &[NewBatchItem<'_>],
+) -> Result<AppendedBatch, AppendError> {
+    let mut physical_offsets = Vec::with_capacity(items.len());
+    let stored = store(shared, common, |records| {
+        if items.is_empty() {
+            let reason = "batch without messages".to_owned();
+            return Err(AppendError::Illegal { reason });
+        }
+        check_body(shared, items.iter().map(|item| item.body.len()).sum())?;
+        for item in items {
+            records.push(&NewMessage {
+                flag: item.flag,
+                body: item.body,
+                properties: item.properties,
+                ..*common
+            })?;
+        }
+        // Relative to the first, whose place is not known yet.
+        let mut at = 0;
+        for length in records.lengths() {
+            physical_offsets.push(at);
+            at += *length as i64;
+        }
+        Ok(())
+    })?;
+    let first = stored.first;
+    for offset in &mut physical_offsets {
+        *offset += first.physical_offset;
+    }
+    Ok(AppendedBatch {
+        physical_offsets,
+        queue_offset: first.queue_offset,
+        record_bytes: stored.lengths_sum,
+        store_timestamp: first.store_timestamp,
+        end_offset: first.physical_offset + stored.lengths_sum,
+    })
+}
+
+/// For how long an append has been holding the lock, if that is too long, milliseconds.
+pub(crate) fn page_cache_busy_ms(shared: &Shared) -> Option<i64> {
+    let held_ms = shared.appender.lock_held_ms();
+    (held_ms > shared.options.page_cache_busy_ms).then_some(held_ms)
+}
+
+/// Encodes with this thread's buffer, appends, and wakes whoever follows the log.
+fn store(
+    shared: &Shared,
+    message: &NewMessage<'_>,
+    encode: impl FnOnce(&mut EncodedRecords) -> Result<(), AppendError>,
+) -> Result<Stored, AppendError> {
+    let begin_ms = shared.clock.now_ms();
+    let stored = ENCODED.with_borrow_mut(|records| {
+        records.clear(BUFFER_BYTES_KEPT);
+        check_writable(shared)?;
+        encode(records)?;
+        let target = Target {
+            topic: message.topic,
+            queue_id: message.queue_id,
+            has_queue_entry: sys_flag::has_queue_entry(message.sys_flag),
+        };
+        Ok(Stored {
+            first: shared.appender.append(records, target)?,
+            messages: records.lengths().len() as u64,
+            lengths_sum: records.lengths().iter().sum::<usize>() as i64,
+        })
+    });
+    match &stored {
+        Ok(stored) => tell(shared, stored, begin_ms),
+        Err(_) => shared.counters.put_failed(),
+    }
+    stored
+}
+
+fn check_writable(shared: &Shared) -> Result<(), AppendError> {
+    if let Some(cause) = shared.health.not_writable() {
+        return Err(cause.into());
+    }
+    match page_cache_busy_ms(shared) {
+        Some(held_ms) => Err(AppendError::PageCacheBusy { held_ms }),
+        None => Ok(()),
+    }
+}
+
+fn check_body(shared: &Shared, bytes: usize) -> Result<(), AppendError> {
+    let bytes_max = shared.options.message_bytes_max as usize;
+    if bytes <= bytes_max {
+        return Ok(());
+    }
+    Err(AppendError::Illegal {
+        reason: format!("body takes {bytes} bytes, allowed are {bytes_max}"),
+    })
+}
+
+/// Wakes and counts.
+fn tell(shared: &Shared, stored: &Stored, begin_ms: i64) {
+    match shared.options.flush {
+        // Consumers see flushed messages only: the flush thread wakes dispatch.
+        FlushMode::Sync => shared.wake_flush.notify(),
+        FlushMode::Async { .. } => shared.wake_dispatch.notify(),
+    }
+    let end = stored.first.physical_offset + stored.lengths_sum;
+    if shared.appender.should_prepare(end) {
+        shared.wake_checkpoint.notify();
+    }
+    let took_ms = shared.clock.now_ms() - begin_ms;
+    let bytes = stored.lengths_sum as u64;
+    shared.counters.put(stored.messages, bytes, took_ms);
+}
