@@ -71,6 +71,40 @@ async fn a_peer_that_does_not_read_is_not_read_from_and_holds_up_nobody() {
     assert!(seen.into_iter().eq(0..i32::try_from(whole).unwrap()));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_queued_before_their_peer_stopped_reading_are_refused_in_the_end() {
+    const REQUESTS: i32 = 2_000;
+    let (pool, handled) = (pool("t", 1, 10_000), Arc::new(AtomicUsize::new(0)));
+    let (count, gate) = (Arc::clone(&handled), Gate::new());
+    let (gate_of_handler, body) = (Arc::clone(&gate), Bytes::from(vec![7; 16 * 1024]));
+    let routes = stateless().on::<Ping>(&pool, move |(), incoming| {
+        if count.fetch_add(1, Ordering::Relaxed) == 0 {
+            gate_of_handler.wait();
+        }
+        Ok(echo(incoming).with_body(body.clone()))
+    });
+    let server = serve_with(small_options(), routes.build()).await;
+    let mut deaf = ScriptedPeer::connect(server.local_addr()).await;
+    for opaque in 0..REQUESTS {
+        deaf.send(&ping_command(opaque)).await;
+    }
+    let queued = usize::try_from(REQUESTS - 64).unwrap();
+    // The thread takes 64 at most while it waits at the gate.
+    eventually("almost all are queued", || pool.queued() >= queued).await;
+    gate.open();
+    eventually("all are taken", || pool.queued() == 0).await;
+    let mut refused = 0;
+    for _ in 0..REQUESTS {
+        let answer = deaf.expect().await;
+        refused += usize::from(answer.code == 2);
+    }
+    assert_eq!(refused + handled.load(Ordering::Relaxed), 2_000);
+    assert!(
+        refused > 1_000,
+        "answers of 16 KB waited for {refused} others"
+    );
+}
+
 #[tokio::test]
 async fn calls_to_one_peer_have_a_limit_and_end_when_it_closes() {
     let server = serve_with(small_options(), echo_routes(&pool("t", 1, 10))).await;
@@ -130,6 +164,11 @@ async fn requests_to_a_peer_that_does_not_read_are_refused() {
     };
     assert_eq!(error, CallError::OutboxFull);
     assert!(sent * 10_000 >= OUTBOX_BYTES_MAX);
+    let error = handle.call(request.clone(), PATIENCE).await.unwrap_err();
+    assert_eq!(error, CallError::OutboxFull);
+    let (tell, told) = tokio::sync::oneshot::channel();
+    handle.call_then(request, PATIENCE, |outcome| tell.send(outcome).unwrap());
+    assert_eq!(told.await.unwrap().unwrap_err(), CallError::OutboxFull);
 }
 
 #[tokio::test]

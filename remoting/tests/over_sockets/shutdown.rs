@@ -1,5 +1,6 @@
 //! How servers end, and what listeners are told.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -77,6 +78,36 @@ async fn shutdown_finishes_what_is_in_flight_and_sends_newcomers_away() {
         .unwrap()
         .unwrap();
     assert_eq!(server.connections(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shutdown_lets_peers_read_their_last_answers() {
+    const ANSWER_BYTES: usize = 12 * 1024 * 1024;
+    let handled = Arc::new(AtomicBool::new(false));
+    let is_handled = Arc::clone(&handled);
+    let routes = stateless().on::<Ping>(&pool("t", 1, 10), move |(), incoming| {
+        is_handled.store(true, Ordering::Relaxed);
+        Ok(echo(incoming).with_body(vec![7; ANSWER_BYTES]))
+    });
+    let options = ServerOptions {
+        send_buffer_bytes: Some(64 * 1024),
+        ..local_options()
+    };
+    let server = serve_with(options, routes.build()).await;
+    let mut peer = ScriptedPeer::connect(server.local_addr()).await;
+    peer.send(&ping_command(1)).await;
+    eventually("it is handled", || handled.load(Ordering::Relaxed)).await;
+    let ending = tokio::spawn(async move { server.shutdown().await });
+    // By now the answer fills the sockets, and the rest of it waits.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!ending.is_finished());
+    let answer = peer.expect().await;
+    assert_eq!(answer.body.len(), ANSWER_BYTES);
+    peer.expect_close().await;
+    tokio::time::timeout(PATIENCE, ending)
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test]
