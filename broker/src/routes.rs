@@ -67,6 +67,7 @@ fn tables(rows: RoutesBuilder<Broker>, broker: &Arc<Broker>) -> RoutesBuilder<Br
         .on::<CloneGroupOffset>(admin, reset::clone_offsets)
         .on::<GetAllConsumerOffset>(admin, replica::all_consumer_offsets)
         .on::<GetAllDelayOffset>(admin, replica::all_delay_offsets)
+        .on::<GetBrokerHaStatus>(admin, replica::ha_status)
         .on::<CleanExpiredConsumeQueue>(admin, cleanup::clean_expired_queues)
         .on::<CleanUnusedTopic>(admin, cleanup::clean_unused_topics)
         .on::<DeleteExpiredCommitLog>(admin, cleanup::delete_expired_log)

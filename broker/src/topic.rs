@@ -21,6 +21,9 @@ use crate::config::LiveConfig;
 use crate::metadata_file::{LoadError, MetadataFile};
 use attributes::AttributeError;
 
+/// Queues that a topic may have: the store keeps a directory each.
+pub(crate) const QUEUES_MAX: i32 = 65_536;
+
 /// Topics created from this one take over its permissions.
 pub(crate) const PERM_INHERIT: i32 = 1;
 /// Messages may be sent.

@@ -1,6 +1,6 @@
 use thrustmq_proto_compat::body::{
-    BrokerStatsData, ConsumeStatsList, KVTable, QueryConsumeQueueResponseBody,
-    QueryConsumeTimeSpanBody, TopicStatsTable,
+    BrokerStatsData, ConsumeStatsList, DelayOffsetSerializeWrapper, HARuntimeInfo, KVTable,
+    QueryConsumeQueueResponseBody, QueryConsumeTimeSpanBody, TopicStatsTable,
 };
 use thrustmq_proto_compat::header::{
     GetConsumeStatsInBrokerHeader, GetEarliestMsgStoretimeRequestHeader, GetMinOffsetRequestHeader,
@@ -9,10 +9,10 @@ use thrustmq_proto_compat::header::{
     UpdateConsumerOffsetRequestHeader, ViewBrokerStatsDataRequestHeader,
 };
 use thrustmq_proto_compat::request_code::{
-    CleanExpiredConsumeQueue, CleanUnusedTopic, DeleteExpiredCommitLog, GetBrokerConsumeStats,
-    GetBrokerRuntimeInfo, GetEarliestMsgStoretime, GetMinOffset, GetTopicStatsInfo,
-    QueryConsumeQueue, QueryConsumeTimeSpan, SearchOffsetByTimestamp, UpdateConsumerOffset,
-    ViewBrokerStatsData,
+    CleanExpiredConsumeQueue, CleanUnusedTopic, DeleteExpiredCommitLog, GetAllDelayOffset,
+    GetBrokerConsumeStats, GetBrokerHaStatus, GetBrokerRuntimeInfo, GetEarliestMsgStoretime,
+    GetMinOffset, GetTopicStatsInfo, QueryConsumeQueue, QueryConsumeTimeSpan,
+    SearchOffsetByTimestamp, UpdateConsumerOffset, ViewBrokerStatsData,
 };
 
 use crate::harness::{Consumer, TestBroker};
@@ -216,6 +216,17 @@ async fn queue_entries_and_statistics_are_shown() {
         refusal,
         (1, "The stats <TOPIC_PUT_NUMS> <u> not exist".to_owned())
     );
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_without_replicas_says_so() {
+    let broker = broker_with_message().await;
+    let status: HARuntimeInfo = broker.show::<GetBrokerHaStatus, _>(&()).await;
+    assert!(status.master && status.master_commit_log_max_offset > 0);
+    assert!(status.ha_connection_info.is_empty());
+    let delays: DelayOffsetSerializeWrapper = broker.show::<GetAllDelayOffset, _>(&()).await;
+    assert!(delays.offset_table.values().all(|offset| *offset == 0));
     broker.stop().await;
 }
 

@@ -70,6 +70,9 @@ async fn bad_names_and_attributes_are_refused() {
     let mut group = SubscriptionGroupConfig::new("g");
     group.attributes.insert("+a".to_owned(), "b".to_owned());
     assert_eq!(refused(&group).await, (1, "unsupported key: a".to_owned()));
+    let mut group = SubscriptionGroupConfig::new("g");
+    group.retry_queue_nums = i32::MAX;
+    assert_eq!(refused(&group).await.0, 29);
     let list = SubscriptionGroupList {
         group_config_list: vec![
             SubscriptionGroupConfig::new("ok"),

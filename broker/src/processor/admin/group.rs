@@ -15,6 +15,7 @@ use super::page::{self, PageRequest};
 use crate::broker::Broker;
 use crate::processor::json_body;
 use crate::refusal;
+use crate::topic::QUEUES_MAX;
 
 /// `UPDATE_AND_CREATE_SUBSCRIPTIONGROUP`.
 pub(crate) fn update_group(broker: &Broker, incoming: Incoming<()>) -> Handled<()> {
@@ -121,5 +122,11 @@ fn upsert(broker: &Broker, groups: Vec<SubscriptionGroupConfig>) -> Handled<()> 
 
 fn check(group: &SubscriptionGroupConfig) -> Result<(), Refusal> {
     let name = &group.group_name;
-    names::check_group(name).map_err(|error| refusal::invalid_group_name(name, error))
+    names::check_group(name).map_err(|error| refusal::invalid_group_name(name, error))?;
+    // Java lets retry topics have any number of queues, and then walks them all.
+    if group.retry_queue_nums > QUEUES_MAX {
+        let retry_topic = names::retry_topic(name);
+        return Err(refusal::queue_counts_out_of_range(&retry_topic, QUEUES_MAX));
+    }
+    Ok(())
 }

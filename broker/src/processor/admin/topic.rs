@@ -18,10 +18,8 @@ use crate::broker::Broker;
 use crate::processor::json_body;
 use crate::refusal;
 use crate::registration;
+use crate::topic::QUEUES_MAX;
 use crate::topic::attributes::{self, MESSAGE_TYPE};
-
-/// Queues that a topic may have: the store keeps a directory each.
-const QUEUES_MAX: i32 = 65_536;
 
 /// `UPDATE_AND_CREATE_TOPIC`. The answer waits until the name servers have heard of the topic, so
 /// that whoever asks them next finds it.
