@@ -5,12 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
-
-use crate::atomic_file;
+use thrustmq_settings::atomic_file::{AtomicFile, LoadError};
 
 /// The namespace of ordered topics' queues.
 pub(crate) const ORDER_TOPIC_CONFIG: &str = "ORDER_TOPIC_CONFIG";
@@ -24,58 +23,22 @@ struct Kept {
     namespaces: BTreeMap<String, Namespace>,
 }
 
-/// Why the file could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum KvConfigError {
-    /// The operating system refused.
-    #[error("{path}: {cause}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        cause: io::Error,
-    },
-    /// Neither the file nor its `.bak` is what Java or we write.
-    #[error("{path} is damaged: {cause}")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        cause: serde_json::Error,
-    },
-}
-
 /// All namespaces, in memory and on disk.
 #[derive(Debug)]
 pub(crate) struct KvConfig {
-    path: PathBuf,
+    file: AtomicFile,
     current: RwLock<Kept>,
     /// Held while a change is written, so that readers do not wait for the disk.
     changing: Mutex<()>,
 }
 
 impl KvConfig {
-    /// Reads the file; there need not be one.
-    pub(crate) fn load(path: &Path) -> Result<Self, KvConfigError> {
-        let kept = match read(path) {
-            Err(KvConfigError::Damaged {
-                path: damaged,
-                cause,
-            }) => {
-                let backup = atomic_file::beside(path, ".bak");
-                let Ok(Some(kept)) = read(&backup) else {
-                    return Err(KvConfigError::Damaged {
-                        path: damaged,
-                        cause,
-                    });
-                };
-                tracing::warn!(path = %damaged.display(), %cause, "kv config is damaged, backup taken");
-                Some(kept)
-            }
-            read => read?,
-        };
+    /// Reads the file, or its `.bak` if it is damaged; there need not be one.
+    pub(crate) fn load(path: &Path) -> Result<Self, LoadError> {
+        let file = AtomicFile::new(path.to_owned());
+        let kept: Option<Kept> = file.load(|bytes| serde_json::from_slice(bytes))?;
         Ok(Self {
-            path: path.to_owned(),
+            file,
             current: RwLock::new(kept.unwrap_or_default()),
             changing: Mutex::new(()),
         })
@@ -118,26 +81,10 @@ impl KvConfig {
             current.clone()
         };
         change(&mut next);
-        atomic_file::replace(&self.path, &serde_json::to_vec(&next)?)?;
+        self.file.replace(|| Ok(serde_json::to_vec(&next)?))?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = next;
         Ok(())
     }
-}
-
-fn read(path: &Path) -> Result<Option<Kept>, KvConfigError> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(cause) => {
-            let path = path.to_owned();
-            return Err(KvConfigError::Io { path, cause });
-        }
-    };
-    let kept = serde_json::from_slice(&bytes).map_err(|cause| KvConfigError::Damaged {
-        path: path.to_owned(),
-        cause,
-    })?;
-    Ok(Some(kept))
 }
 
 #[cfg(test)]
@@ -185,11 +132,8 @@ mod tests {
         let directory = directory();
         let path = directory.path().join("kv.json");
         std::fs::write(&path, "{\"configTable\":{").unwrap();
-        let damaged = KvConfig::load(&path).unwrap_err();
-        assert!(
-            matches!(damaged, KvConfigError::Damaged { .. }),
-            "{damaged}"
-        );
+        let damaged = KvConfig::load(&path).unwrap_err().to_string();
+        assert!(damaged.contains("kv.json"), "{damaged}");
 
         std::fs::write(&path, "{}").unwrap();
         let config = KvConfig::load(&path).unwrap();
@@ -208,7 +152,7 @@ mod tests {
         let path = directory.path().join("kv.json");
         let config = KvConfig::load(&path).unwrap();
         config.put("ns", "k", "1").unwrap();
-        std::fs::create_dir(atomic_file::beside(&path, ".tmp")).unwrap();
+        std::fs::create_dir(directory.path().join("kv.json.tmp")).unwrap();
         config.put("ns", "k", "2").unwrap_err();
         assert_eq!(config.get("ns", "k").as_deref(), Some("1"));
     }

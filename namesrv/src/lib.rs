@@ -10,9 +10,6 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod atomic_file;
-mod config_table;
-
 pub mod config;
 pub mod kv_config;
 

@@ -1,18 +1,19 @@
 //! Starts and stops a name server: tables, pools, socket, and the two tasks beside them.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use thrustmq_proto_compat::clock::Clock;
 use thrustmq_remoting::{Client, ClientOptions, Server, ServerOptions};
+use thrustmq_settings::atomic_file::LoadError;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::config::{LiveConfig, NamesrvConfig};
-use crate::kv_config::{KvConfig, KvConfigError};
+use crate::config::{self, NamesrvConfig};
+use crate::kv_config::KvConfig;
 use crate::notices::Notices;
 use crate::route_table::RouteTable;
 use crate::routes::{Pools, routes};
@@ -27,6 +28,8 @@ const SCAN_MS_MIN: u64 = 10;
 pub struct NamesrvOptions {
     /// The configuration; addresses and paths are in it.
     pub config: NamesrvConfig,
+    /// The properties file that it came from, if one did.
+    pub config_file: Option<PathBuf>,
 }
 
 /// Why a name server did not start.
@@ -45,7 +48,7 @@ pub enum StartError {
     },
     /// The key-value configuration could not be read.
     #[error("kvConfigPath: {0}")]
-    KvConfig(#[from] KvConfigError),
+    KvConfig(#[from] LoadError),
 }
 
 /// A running name server. Dropped without [`NameServer::shutdown`], it stops without waiting for
@@ -61,11 +64,11 @@ pub struct NameServer {
 impl NameServer {
     /// Reads the key-value configuration, listens, and serves. Must be called in a tokio runtime.
     pub async fn start(options: NamesrvOptions, clock: Clock) -> Result<Self, StartError> {
-        let config = options.config;
-        let server_options = server_options(&config)?;
+        let config = &options.config;
+        let server_options = server_options(config)?;
         let address = server_options.listen;
         let (queue, waiting) = mpsc::channel(config.unregister_queue_capacity.max(1));
-        let state = state(config, Unregistrations::new(queue), clock.clone())?;
+        let state = state(options, Unregistrations::new(queue), clock.clone())?;
         let events = Arc::new(OnClose(Arc::clone(&state)));
         let pools = Pools::new(&state.config.current());
         let routes = routes(Arc::clone(&state), &pools);
@@ -102,11 +105,11 @@ impl NameServer {
 }
 
 fn state(
-    config: NamesrvConfig,
+    options: NamesrvOptions,
     unregistrations: Unregistrations,
     clock: Clock,
 ) -> Result<Arc<State>, StartError> {
-    let kv = KvConfig::load(Path::new(&config.kv_config_path))?;
+    let kv = KvConfig::load(Path::new(&options.config.kv_config_path))?;
     let client = Client::new(ClientOptions::default(), None, None, clock.clone());
     Ok(Arc::new(State {
         kv,
@@ -114,7 +117,7 @@ fn state(
         unregistrations,
         notices: Notices::new(client, Handle::current()),
         started_ms: clock.now_ms(),
-        config: LiveConfig::new(config),
+        config: config::live(options.config, options.config_file.as_deref()),
         clock,
     }))
 }

@@ -1,14 +1,14 @@
-//! The configuration in force: read on every request, changed by mqadmin.
+//! The configuration in force, and its version for mqadmin.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex};
 
 use thrustmq_proto_compat::body::DataVersion;
 use thrustmq_proto_compat::clock::Clock;
 use thrustmq_proto_compat::fastjson;
+use thrustmq_settings::{KeptIn, LiveSettings, UpdateError, Updated};
 
-use super::{BrokerConfig, SetError, file};
-use crate::metadata_file::MetadataFile;
+use super::BrokerConfig;
 
 /// A handle of the configuration in force; clones show the same.
 #[derive(Debug, Clone)]
@@ -18,44 +18,20 @@ pub struct LiveConfig {
 
 #[derive(Debug)]
 struct Shared {
-    current: RwLock<Arc<BrokerConfig>>,
-    /// Held while the configuration changes: one change after another.
+    settings: LiveSettings<BrokerConfig>,
     version: Mutex<DataVersion>,
-    /// The file of `-c`, which follows every change.
-    file: Option<PathBuf>,
     clock: Clock,
 }
 
-/// What a change did.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Updated {
-    /// Keys that have a new value.
-    pub(crate) changed: Vec<String>,
-    /// Keys that the broker doesn't know, ignored as Java ignores them.
-    pub(crate) unknown: Vec<String>,
-}
-
-/// Why a change was refused; nothing has changed then.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum UpdateError {
-    #[error("Can not update config in black list.")]
-    BlackListed,
-    #[error(
-        "configuration key {key} changes only with a restart: set it in the file of -c or with --set"
-    )]
-    Fixed { key: String },
-    #[error(transparent)]
-    Set(#[from] SetError),
-}
-
 impl LiveConfig {
-    /// Puts a configuration in force. `file` is the properties file it came from, if one did.
+    /// Puts a configuration in force. `file` is the properties file it came from, if one did: it
+    /// follows every change.
     pub fn new(config: BrokerConfig, file: Option<PathBuf>, clock: Clock) -> Self {
+        let kept_in = file.map_or(KeptIn::Memory, KeptIn::Source);
         Self {
             shared: Arc::new(Shared {
-                current: RwLock::new(Arc::new(config)),
+                settings: LiveSettings::new(config, kept_in),
                 version: Mutex::default(),
-                file,
                 clock,
             }),
         }
@@ -63,53 +39,21 @@ impl LiveConfig {
 
     /// The configuration now.
     pub fn current(&self) -> Arc<BrokerConfig> {
-        let current = self.shared.current.read();
-        current.expect("no holder of this lock panics").clone()
+        self.shared.settings.current()
     }
 
     /// Changes keys, all or none, and writes them to the file they came from.
     ///
     /// # Errors
     /// A key is on the black list or fixed, or a value is not what its key takes.
-    pub(crate) fn update(&self, properties: &[(String, String)]) -> Result<Updated, UpdateError> {
-        let mut version = self
-            .shared
-            .version
-            .lock()
-            .expect("no holder of this lock panics");
-        let before = self.current();
-        let black_list: Vec<&str> = before.config_black_list.split(';').collect();
-        if properties
-            .iter()
-            .any(|(key, _)| black_list.contains(&key.as_str()))
-        {
-            return Err(UpdateError::BlackListed);
+    pub(crate) fn update(&self, text: &str) -> Result<Updated, UpdateError> {
+        let updated = self.shared.settings.update(text)?;
+        if !updated.changed.is_empty() {
+            let version = self.shared.version.lock();
+            let mut version = version.expect("no holder of this lock panics");
+            version.next(0, self.shared.clock.now_ms());
         }
-        let mut config = BrokerConfig::clone(&before);
-        let mut updated = Updated::default();
-        for (key, value) in properties {
-            set_live(&mut config, key, value.trim(), &mut updated)?;
-        }
-        if updated.changed.is_empty() {
-            return Ok(updated);
-        }
-        let changes = changes_of(&config, &updated.changed);
-        *self
-            .shared
-            .current
-            .write()
-            .expect("no holder of this lock panics") = Arc::new(config);
-        version.next(0, self.shared.clock.now_ms());
-        self.persist(&changes);
         Ok(updated)
-    }
-
-    /// All keys that have a value, `key=value` a line, sorted.
-    pub(crate) fn text(&self) -> String {
-        let entries = self.current().entries().into_iter();
-        entries
-            .map(|(key, value)| format!("{key}={value}\n"))
-            .collect()
     }
 
     /// The version of the configuration, as JSON.
@@ -122,116 +66,42 @@ impl LiveConfig {
         let json = fastjson::to_vec(&*version).unwrap_or_default();
         String::from_utf8_lossy(&json).into_owned()
     }
-
-    fn persist(&self, changes: &[(String, String)]) {
-        let Some(path) = &self.shared.file else {
-            return;
-        };
-        let written = match std::fs::read_to_string(path) {
-            Ok(text) => MetadataFile::at(path.clone())
-                .store(|| file::with_changes(&text, changes).into_bytes()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = written {
-            let file = path.display();
-            tracing::error!(%file, %error, "configuration file does not follow the change");
-        }
-    }
-}
-
-fn set_live(
-    config: &mut BrokerConfig,
-    key: &str,
-    value: &str,
-    updated: &mut Updated,
-) -> Result<(), UpdateError> {
-    let before = config.get(key);
-    match config.set(key, value) {
-        Err(SetError::UnknownKey { key, nearest }) => {
-            let nearest = nearest.unwrap_or("none");
-            tracing::warn!(key, nearest, "unknown configuration key is ignored");
-            updated.unknown.push(key);
-            return Ok(());
-        }
-        set => set?,
-    }
-    if config.get(key) == before {
-        return Ok(());
-    }
-    if BrokerConfig::is_live(key) != Some(true) {
-        return Err(UpdateError::Fixed {
-            key: key.to_owned(),
-        });
-    }
-    tracing::info!(
-        key,
-        before = before.unwrap_or_default(),
-        value,
-        "configuration changes"
-    );
-    updated.changed.push(key.to_owned());
-    Ok(())
-}
-
-fn changes_of(config: &BrokerConfig, keys: &[String]) -> Vec<(String, String)> {
-    let keys = keys.iter();
-    keys.map(|key| (key.clone(), config.get(key).unwrap_or_default()))
-        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        let pairs = pairs.iter();
-        pairs
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect()
+    fn live() -> LiveConfig {
+        LiveConfig::new(BrokerConfig::default(), None, Clock::by_hand(1))
     }
 
     #[test]
-    fn a_live_key_changes_at_once_and_in_the_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("broker.conf");
-        std::fs::write(&path, "# mine\nautoCreateTopicEnable = true\n").unwrap();
-        let config = BrokerConfig::load(Some(&path), &[]).unwrap();
-        let live = LiveConfig::new(config, Some(path.clone()), Clock::by_hand(1));
-        let change = pairs(&[("autoCreateTopicEnable", "false"), ("maxMessageSize", "9")]);
-        assert_eq!(live.update(&change).unwrap().changed.len(), 2);
-        assert!(!live.current().auto_create_topic);
-        assert!(live.text().contains("\nmaxMessageSize=9\n"));
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(
-            text,
-            "# mine\nautoCreateTopicEnable=false\nmaxMessageSize=9\n"
-        );
+    fn each_change_is_a_version() {
+        let live = live();
+        live.update("autoCreateTopicEnable=false\nmaxMessageSize=9")
+            .unwrap();
+        assert!(!live.clone().current().auto_create_topic);
+        assert!(live.version_json().contains("\"counter\":1"));
+        let same = live.update("listenPort=10911\nnoSuchKey=1").unwrap();
+        assert_eq!(same.unknown, ["noSuchKey"]);
         assert!(live.version_json().contains("\"counter\":1"));
     }
 
     #[test]
     fn a_refused_change_changes_nothing() {
-        let live = LiveConfig::new(BrokerConfig::default(), None, Clock::by_hand(1));
-        let refused = |change: &[(&str, &str)]| live.update(&pairs(change)).unwrap_err();
-        let list = [("configBlackList", "")];
-        assert_eq!(refused(&list), UpdateError::BlackListed);
-        let fixed = [("autoCreateTopicEnable", "false"), ("listenPort", "1")];
-        assert!(matches!(refused(&fixed), UpdateError::Fixed { .. }));
-        let bad = [
-            ("autoCreateTopicEnable", "false"),
-            ("brokerPermission", "x"),
-        ];
-        assert!(matches!(refused(&bad), UpdateError::Set(_)));
+        let live = live();
+        let refused = |text: &str| live.update(text).unwrap_err();
+        assert_eq!(refused("configBlackList="), UpdateError::BlackListed);
+        assert_eq!(
+            refused("brokerConfigPath=/etc/passwd"),
+            UpdateError::BlackListed
+        );
+        let fixed = "autoCreateTopicEnable=false\nlistenPort=1";
+        assert!(matches!(refused(fixed), UpdateError::Fixed { .. }));
+        let bad = "autoCreateTopicEnable=false\nbrokerPermission=x";
+        assert!(matches!(refused(bad), UpdateError::Set(_)));
         assert_eq!(*live.current(), BrokerConfig::default());
-    }
-
-    #[test]
-    fn what_stays_the_same_or_is_unknown_is_no_change() {
-        let live = LiveConfig::new(BrokerConfig::default(), None, Clock::by_hand(1));
-        let same = pairs(&[("listenPort", "10911"), ("noSuchKey", "1")]);
-        let updated = live.update(&same).unwrap();
-        assert!(updated.changed.is_empty());
-        assert_eq!(updated.unknown, ["noSuchKey"]);
         assert!(live.version_json().contains("\"counter\":0"));
     }
 }

@@ -3,8 +3,24 @@
 
 use std::thread::available_parallelism;
 
+use thrustmq_settings::{FixedKeys, Rules};
+
 use super::host;
-use super::value::{BrokerRole, FlushDiskType};
+
+thrustmq_settings::config_words! {
+    /// When a message is on disk.
+    FlushDiskType {
+        /// Some time after the producer got its answer.
+        AsyncFlush "ASYNC_FLUSH",
+        /// Before the producer gets its answer.
+        SyncFlush "SYNC_FLUSH",
+    }
+    /// What this broker is to the others of its name.
+    BrokerRole {
+        /// It takes messages, and waits for no replica.
+        AsyncMaster "ASYNC_MASTER",
+    }
+}
 
 fn processors() -> usize {
     available_parallelism().map_or(1, |n| n.get())
@@ -19,9 +35,15 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-super::config! {
+const RULES: Rules = Rules {
+    without_effect: &[],
+    never_changed: &[],
+    fixed_keys: FixedKeys::Refused,
+};
+
+thrustmq_settings::config! {
     /// What the broker is told, by the file of `-c`, by `--set` and by mqadmin.
-    BrokerConfig {
+    BrokerConfig with RULES {
         // Who it is, and where.
         /// Cluster that the broker belongs to.
         broker_cluster_name "brokerClusterName": String = "DefaultCluster".to_owned(), fixed;

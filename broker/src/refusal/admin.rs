@@ -6,9 +6,9 @@ use thrustmq_proto_compat::fastjson::BodyError;
 use thrustmq_proto_compat::message::names::{self, NameError};
 use thrustmq_proto_compat::response_code::ResponseCode;
 use thrustmq_remoting::Refusal;
+use thrustmq_settings::UpdateError;
 
 use super::refuse;
-use crate::config::UpdateError;
 
 const ALLOWED_CHARACTERS: &str = "allowing only ^[%|a-zA-Z0-9_-]+$";
 
@@ -99,15 +99,13 @@ pub(crate) fn attributes_refused(error: impl Display) -> Refusal {
 
 // Configuration.
 
-impl From<UpdateError> for Refusal {
-    fn from(error: UpdateError) -> Self {
-        let code = match error {
-            UpdateError::BlackListed => ResponseCode::NO_PERMISSION,
-            UpdateError::Fixed { .. } => ResponseCode::SYSTEM_ERROR,
-            UpdateError::Set(_) => ResponseCode::INVALID_PARAMETER,
-        };
-        refuse(code, error.to_string())
-    }
+pub(crate) fn config_update_refused(error: UpdateError) -> Refusal {
+    let code = match error {
+        UpdateError::BlackListed => ResponseCode::NO_PERMISSION,
+        UpdateError::Fixed { .. } => ResponseCode::SYSTEM_ERROR,
+        UpdateError::Set(_) => ResponseCode::INVALID_PARAMETER,
+    };
+    refuse(code, error.to_string())
 }
 
 pub(crate) fn properties_not_text() -> Refusal {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use thrustmq_broker::config::BrokerConfig;
+use thrustmq_broker::config::{BrokerConfig, Settings};
 use thrustmq_broker::{BrokerOptions, BrokerServer};
 use thrustmq_proto_compat::body::{
     ConsumerData, HeartbeatData, MessageModel, ProducerData, SubscriptionData,

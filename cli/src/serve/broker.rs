@@ -4,6 +4,7 @@ use anyhow::Context;
 use thrustmq_broker::config::BrokerConfig;
 use thrustmq_broker::{BrokerOptions, BrokerServer};
 use thrustmq_proto_compat::clock::Clock;
+use thrustmq_settings::Settings;
 use tokio::time::Instant;
 use tracing::warn;
 

@@ -8,6 +8,7 @@ use thrustmq_broker::BrokerOptions;
 use thrustmq_broker::config::BrokerConfig;
 use thrustmq_namesrv::{NameServer, NamesrvConfig, NamesrvOptions};
 use thrustmq_proto_compat::clock::Clock;
+use thrustmq_settings::Settings;
 use tokio::time::Instant;
 
 use super::banner::Banner;
@@ -30,7 +31,11 @@ pub(crate) async fn run(arguments: StandaloneArguments) -> anyhow::Result<()> {
     let data = usable_directory(Path::new(&config.store_root_dir))?;
     config.store_root_dir = data.display().to_string();
     let namesrv = namesrv_config(&config.bind_address, arguments.namesrv_port, &data);
-    let name_server = NameServer::start(NamesrvOptions { config: namesrv }, Clock::system())
+    let namesrv = NamesrvOptions {
+        config: namesrv,
+        config_file: None,
+    };
+    let name_server = NameServer::start(namesrv, Clock::system())
         .await
         .context("the name server did not start")?;
     config.namesrv_addr = Some(reachable(name_server.local_addr()).to_string());

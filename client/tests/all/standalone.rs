@@ -35,10 +35,13 @@ impl Standalone {
             bind_address: "127.0.0.1".into(),
             listen_port: 0,
             kv_config_path: file("kvConfig.json"),
-            config_store_path: file("namesrv.properties"),
+            config_store_path: Some(file("namesrv.properties")),
             ..NamesrvConfig::default()
         };
-        let options = NamesrvOptions { config: namesrv };
+        let options = NamesrvOptions {
+            config: namesrv,
+            config_file: None,
+        };
         let name_server = NameServer::start(options, Clock::system()).await.unwrap();
         let mut config = BrokerConfig {
             namesrv_addr: Some(name_server.local_addr().to_string()),

@@ -2,9 +2,9 @@
 
 use thrustmq_proto_compat::response_code::ResponseCode;
 use thrustmq_remoting::{Handled, Incoming, Refusal, Reply};
+use thrustmq_settings::{Settings, UpdateError};
 
 use super::system_error;
-use crate::config::UpdateError;
 use crate::state::State;
 
 /// 318: applies properties text.
@@ -24,14 +24,7 @@ pub(crate) fn get(state: &State, _incoming: Incoming<()>) -> Handled<()> {
 
 fn refusal(error: &UpdateError) -> Refusal {
     match error {
-        UpdateError::BlackListed => Refusal::new(
-            ResponseCode::NO_PERMISSION,
-            "Can not update config in black list.",
-        ),
-        UpdateError::Config(_) => system_error(error.to_string()),
-        UpdateError::NotKept { .. } => {
-            tracing::error!(%error, "configuration not updated");
-            system_error(error.to_string())
-        }
+        UpdateError::BlackListed => Refusal::new(ResponseCode::NO_PERMISSION, error.to_string()),
+        UpdateError::Fixed { .. } | UpdateError::Set(_) => system_error(error.to_string()),
     }
 }

@@ -45,13 +45,16 @@ impl Harness {
             bind_address: "127.0.0.1".to_owned(),
             listen_port: 0,
             kv_config_path: path("kvConfig.json"),
-            config_store_path: path("namesrv.properties"),
+            config_store_path: Some(path("namesrv.properties")),
             scan_interval_ms: 20,
             ..NamesrvConfig::default()
         };
         change(&mut config);
         let clock = Clock::by_hand(1_000_000);
-        let options = NamesrvOptions { config };
+        let options = NamesrvOptions {
+            config,
+            config_file: None,
+        };
         let server = NameServer::start(options, clock.clone()).await.unwrap();
         Self {
             address: server.local_addr().to_string(),

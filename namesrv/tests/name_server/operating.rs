@@ -276,8 +276,13 @@ async fn the_configuration_is_shown_changed_and_kept() {
 #[tokio::test]
 async fn what_keeps_it_from_starting_is_told() {
     let harness = Harness::start().await;
-    let start =
-        |config: NamesrvConfig| NameServer::start(NamesrvOptions { config }, Clock::system());
+    let start = |config: NamesrvConfig| {
+        let options = NamesrvOptions {
+            config,
+            config_file: None,
+        };
+        NameServer::start(options, Clock::system())
+    };
     let base = NamesrvConfig {
         bind_address: "127.0.0.1".to_owned(),
         listen_port: 0,

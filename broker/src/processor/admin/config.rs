@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use thrustmq_proto_compat::header::GetBrokerConfigResponseHeader;
-use thrustmq_proto_compat::properties_text;
 use thrustmq_remoting::{Handled, Incoming, Reply, Responder};
+use thrustmq_settings::Settings;
 
 use crate::broker::Broker;
 use crate::refusal;
@@ -26,9 +26,11 @@ pub(crate) fn update_config(broker: &Arc<Broker>, incoming: Incoming<()>, respon
 fn update(broker: &Broker, incoming: &Incoming<()>) -> Handled<()> {
     let body = incoming.command.body.to_bytes();
     let text = std::str::from_utf8(&body).map_err(|_| refusal::properties_not_text())?;
-    let properties = properties_text::parse(text);
-    tracing::info!(peer = %incoming.peer, ?properties, "configuration is to change");
-    let updated = broker.config.update(&properties)?;
+    tracing::info!(peer = %incoming.peer, ?text, "configuration is to change");
+    let updated = broker
+        .config
+        .update(text)
+        .map_err(refusal::config_update_refused)?;
     let reply = Reply::success();
     if updated.unknown.is_empty() {
         return Ok(reply);
@@ -47,5 +49,6 @@ pub(crate) fn get_config(
     let header = GetBrokerConfigResponseHeader {
         version: broker.config.version_json(),
     };
-    Ok(Reply::ok(header).with_body(broker.config.text().into_bytes()))
+    let text = broker.config.current().to_properties();
+    Ok(Reply::ok(header).with_body(text.into_bytes()))
 }

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 /// A type that a configuration key can have.
-pub(super) trait ConfigValue: Sized {
+pub trait ConfigValue: Sized {
     /// Reads the text; `None` if it is not of this type.
     fn read(text: &str) -> Option<Self>;
     /// The text that [`ConfigValue::read`] takes; `None` for a value that is not set.
@@ -88,13 +88,15 @@ macro_rules! whole_numbers {
 }
 whole_numbers!(u16, i32, u32, i64, u64, usize);
 
+/// Declares types whose values are words: `Name { Variant "WORD", … }`.
+#[macro_export]
 macro_rules! config_words {
     ($($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $word:ident $text:literal),* $(,)? })*) => {$(
         $(#[$about])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum $name { $($(#[$doc])* $word),* }
 
-        impl ConfigValue for $name {
+        impl $crate::ConfigValue for $name {
             fn read(text: &str) -> Option<Self> {
                 match text { $($text => Some(Self::$word),)* _ => None }
             }
@@ -109,24 +111,11 @@ macro_rules! config_words {
         }
     )*};
 }
-config_words! {
-    /// When a message is on disk.
-    FlushDiskType {
-        /// Some time after the producer got its answer.
-        AsyncFlush "ASYNC_FLUSH",
-        /// Before the producer gets its answer.
-        SyncFlush "SYNC_FLUSH",
-    }
-    /// What this broker is to the others of its name.
-    BrokerRole {
-        /// It takes messages, and waits for no replica.
-        AsyncMaster "ASYNC_MASTER",
-    }
-}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::example::Flush;
 
     #[test]
     fn booleans_are_true_or_false_and_nothing_else() {
@@ -143,9 +132,10 @@ mod tests {
 
     #[test]
     fn words_are_shown_as_they_are_read() {
-        let sync = FlushDiskType::read("SYNC_FLUSH").unwrap();
-        assert_eq!(sync.show().as_deref(), Some("SYNC_FLUSH"));
-        assert_eq!(FlushDiskType::allowed(), "ASYNC_FLUSH or SYNC_FLUSH");
-        assert_eq!(BrokerRole::read("SLAVE"), None);
+        assert_eq!(Flush::read("ASYNC_FLUSH"), Some(Flush::Later));
+        let now = Flush::read("SYNC_FLUSH").unwrap();
+        assert_eq!(now.show().as_deref(), Some("SYNC_FLUSH"));
+        assert_eq!(Flush::allowed(), "ASYNC_FLUSH or SYNC_FLUSH");
+        assert_eq!(Flush::read("SYNC"), None);
     }
 }

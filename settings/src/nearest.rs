@@ -1,11 +1,13 @@
 //! Finds the known key that someone most likely meant.
 
 /// The candidate that takes the fewest changes to become, if those are few.
-pub(super) fn nearest(key: &str, candidates: &[&'static str]) -> Option<&'static str> {
+pub(crate) fn nearest(
+    key: &str,
+    candidates: impl Iterator<Item = &'static str>,
+) -> Option<&'static str> {
     let changes_max = (key.len() / 3).max(2);
     candidates
-        .iter()
-        .map(|candidate| (distance(key, candidate), *candidate))
+        .map(|candidate| (distance(key, candidate), candidate))
         .min()
         .filter(|(changes, _)| *changes <= changes_max)
         .map(|(_, candidate)| candidate)
@@ -39,13 +41,14 @@ mod tests {
     fn the_distance_counts_changes() {
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("abc", ""), 3);
         assert_eq!(distance("LISTENPORT", "listenPort"), 0);
     }
 
     #[test]
     fn only_what_is_near_is_offered() {
-        let known = ["listenPort", "brokerName"];
-        assert_eq!(nearest("listenPorts", &known), Some("listenPort"));
-        assert_eq!(nearest("zzz", &known), None);
+        let nearest = |key| nearest(key, ["listenPort", "brokerName"].into_iter());
+        assert_eq!(nearest("listenPorts"), Some("listenPort"));
+        assert_eq!(nearest("zzz"), None);
     }
 }
