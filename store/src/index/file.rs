@@ -96,6 +96,12 @@ impl IndexFile {
         self.next_entry.load(Ordering::Acquire) >= self.size.entries
     }
 
+    /// Number of entries.
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> u32 {
+        self.next_entry.load(Ordering::Acquire) - 1
+    }
+
     /// Adds an entry; false if the file is full.
     pub(crate) fn put(&self, key_hash: u32, physical_offset: i64, store_timestamp: i64) -> bool {
         let number = self.next_entry.load(Ordering::Relaxed);

@@ -115,16 +115,38 @@ impl Index {
         physical_offset: i64,
         timestamp: i64,
     ) -> io::Result<()> {
-        let known = self.end_offset().is_some_and(|end| physical_offset < end);
-        if known {
+        let end = self.end_offset();
+        if end.is_some_and(|end| physical_offset < end) {
             return Ok(());
         }
+        // A crash may have come between two keys of the last one.
+        let begun = end == Some(physical_offset);
         let plain = keys.keys.split(' ').filter(|key| !key.is_empty());
         for key in keys.unique_key.into_iter().chain(plain) {
             let hash = key_hash(keys.topic, key);
+            if begun && self.has(hash, physical_offset) {
+                continue;
+            }
             while !self.writable_file()?.put(hash, physical_offset, timestamp) {}
         }
         Ok(())
+    }
+
+    /// Whether the newest messages of this hash include the one at an offset.
+    fn has(&self, key_hash: u32, physical_offset: i64) -> bool {
+        const NEWEST: usize = 4;
+        let wanted = Wanted {
+            key_hash,
+            begin_ms: 0,
+            end_ms: i64::MAX,
+            found_max: NEWEST,
+        };
+        let files = self.files().clone();
+        files.iter().rev().take(2).any(|file| {
+            let mut found = Vec::new();
+            file.find(wanted, &mut found);
+            found.contains(&physical_offset)
+        })
     }
 
     /// The last file, or a new one if it is full.
@@ -253,6 +275,10 @@ mod tests {
         for number in 0..6 {
             put(&index, "a  b", number * 100, 1_000 * number);
         }
+        let used = |index: &Index| index.files().iter().map(|file| file.used()).sum::<u32>();
+        let before = used(&index);
+        put(&index, "a  b", 500, 5_000);
+        assert_eq!(used(&index), before, "the last one is there already");
         put(&index, "late", 200, 9_000);
         assert_eq!(find(&index, "a"), [500, 400, 300, 200, 100, 0]);
         assert_eq!(find(&index, "u").len(), 6);
