@@ -8,6 +8,7 @@ mod logging;
 mod messages;
 mod output;
 mod serve;
+mod signals;
 
 use std::num::NonZero;
 use std::process::ExitCode;

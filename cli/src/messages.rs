@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
 use thrustmq_client::{
     ConsumeFrom, ConsumeResult, Message, Producer, PushConsumer, ReceivedMessage, SendStatus,
 };
@@ -12,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::args::{Beginning, ConsumeArguments, ProduceArguments};
 use crate::output;
+use crate::signals::StopSignals;
 
 /// A listener that holds a message beyond the count is not waited for.
 const SHUTDOWN_WAIT: Duration = Duration::from_millis(200);
@@ -60,6 +60,7 @@ fn message(arguments: &ProduceArguments) -> Message {
 
 /// Prints messages until there were enough, or the process is interrupted.
 pub(crate) async fn consume(arguments: ConsumeArguments) -> anyhow::Result<()> {
+    let mut stop = StopSignals::listen()?;
     let left = Arc::new(Left::new(arguments.count));
     let counting = left.clone();
     let consumer = PushConsumer::builder(&arguments.group)
@@ -79,7 +80,7 @@ pub(crate) async fn consume(arguments: ConsumeArguments) -> anyhow::Result<()> {
     let timeout = arguments.timeout.map_or(Duration::MAX, Duration::from_secs);
     let ended = tokio::select! {
         () = left.none() => Ok(()),
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("listen to SIGINT"),
+        () = stop.received() => Ok(()),
         () = tokio::time::sleep(timeout) => Err(anyhow::anyhow!("not enough messages within {} s", timeout.as_secs())),
     };
     consumer.shutdown().await;

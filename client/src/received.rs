@@ -1,9 +1,9 @@
 //! What an application receives, read from the body of a pull answer.
 
 use bytes::Bytes;
-use thrustmq_proto_compat::message::message_ext::MessageExt;
-use thrustmq_proto_compat::message::property_name;
+use thrustmq_proto_compat::message::message_ext::{DecodeError, MessageExt};
 use thrustmq_proto_compat::message::record::{self, CheckBody};
+use thrustmq_proto_compat::message::{properties, property_name};
 use tracing::error;
 
 /// A message as a consumer gets it: owned, with its body decompressed.
@@ -12,36 +12,63 @@ pub type ReceivedMessage = MessageExt;
 /// Longest body that is decompressed: far above what brokers accept, far below what hurts.
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Reads the records of a pull answer, one after the other.
-///
-/// One whose body is damaged is logged and left out, so that it does not stop the queue for ever.
-pub(crate) fn decode_records(body: &Bytes) -> Vec<ReceivedMessage> {
+/// A record of a pull answer, before it is decoded: that is left to whoever consumes it, so that
+/// what waits takes no more memory than its bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct PulledRecord {
+    record: Bytes,
+    /// Its number in the queue.
+    pub(crate) queue_offset: i64,
+    /// Bytes of its body, as it travelled.
+    pub(crate) body_bytes: usize,
+}
+
+/// The records of a pull answer whose tag is wanted.
+pub(crate) fn pulled_records(
+    body: &Bytes,
+    wants: impl Fn(Option<&str>) -> bool,
+) -> Vec<PulledRecord> {
     let mut rest = body.clone();
-    let mut messages = Vec::new();
+    let mut records = Vec::new();
     while !rest.is_empty() {
-        let record_bytes = match record::check(&rest, CheckBody::Skip) {
-            Ok(view) => view.record_bytes,
+        let view = match record::check(&rest, CheckBody::Skip) {
+            Ok(view) => view,
             Err(cause) => {
                 error!(%cause, bytes = rest.len(), "pull answer holds bytes that are no record");
                 break;
             }
         };
-        match MessageExt::decode(&rest, BODY_BYTES_MAX) {
-            Ok(message) => messages.push(message),
-            Err(cause) => error!(?cause, "message left out since its body is damaged"),
+        let record_bytes = view.record_bytes;
+        if wants(properties::get(
+            &view.properties_text(),
+            property_name::TAGS,
+        )) {
+            records.push(PulledRecord {
+                queue_offset: view.queue_offset,
+                body_bytes: view.body.len(),
+                record: rest.slice(..record_bytes),
+            });
         }
         rest = rest.slice(record_bytes..);
     }
-    messages
+    records
 }
 
-/// Gives a retried message the topic back that it was sent to.
-pub(crate) fn restore_origin(message: &mut ReceivedMessage, retry_topic: &str) {
-    if message.topic != retry_topic {
-        return;
-    }
-    if let Some(origin) = message.properties.get(property_name::RETRY_TOPIC) {
-        message.topic = origin.to_owned();
+impl PulledRecord {
+    /// The message as the application sees it: one that was retried has the topic back that it was
+    /// sent to.
+    ///
+    /// # Errors
+    /// The body is damaged.
+    pub(crate) fn decode(&self, retry_topic: &str) -> Result<ReceivedMessage, DecodeError> {
+        let mut message = MessageExt::decode(&self.record, BODY_BYTES_MAX)?;
+        let origin = message.properties.get(property_name::RETRY_TOPIC);
+        if message.topic == retry_topic
+            && let Some(origin) = origin
+        {
+            message.topic = origin.to_owned();
+        }
+        Ok(message)
     }
 }
 
@@ -77,9 +104,16 @@ pub(crate) mod tests {
         bytes
     }
 
+    fn pulled(bytes: Vec<u8>) -> Vec<PulledRecord> {
+        pulled_records(&bytes.into(), |_| true)
+    }
+
+    pub(crate) fn pulled_at(queue_offset: i64, body: &[u8]) -> PulledRecord {
+        pulled(record_at(queue_offset, "t", body, "")).remove(0)
+    }
+
     pub(crate) fn message_at(queue_offset: i64, body: &[u8]) -> ReceivedMessage {
-        let bytes = Bytes::from(record_at(queue_offset, "t", body, ""));
-        MessageExt::decode(&bytes, BODY_BYTES_MAX).unwrap()
+        pulled_at(queue_offset, body).decode("").unwrap()
     }
 
     #[test]
@@ -93,28 +127,35 @@ pub(crate) mod tests {
             .position(|w| w == b"second")
             .unwrap();
         bytes[damaged + body_at] ^= 1;
-        let messages = decode_records(&bytes.into());
-        let offsets: Vec<_> = messages.iter().map(|m| m.queue_offset).collect();
-        assert_eq!(offsets, [0, 2]);
+        let decoded: Vec<_> = pulled(bytes).iter().map(|r| r.decode("").ok()).collect();
+        let bodies: Vec<_> = decoded
+            .iter()
+            .map(|m| m.as_ref().map(|m| &m.body[..]))
+            .collect();
+        assert_eq!(bodies, [Some(&b"first"[..]), None, Some(b"third")]);
     }
 
     #[test]
     fn bytes_that_are_no_record_end_the_list() {
         let mut bytes = record_at(0, "t", b"first", "");
         bytes.extend([7; 30]);
-        assert_eq!(decode_records(&bytes.into()).len(), 1);
+        assert_eq!(pulled(bytes).len(), 1);
+    }
+
+    #[test]
+    fn only_wanted_tags_are_kept() {
+        let mut bytes = record_at(0, "t", b"x", "TAGS\u{1}a\u{2}");
+        bytes.extend(record_at(1, "t", b"x", "TAGS\u{1}b\u{2}"));
+        bytes.extend(record_at(2, "t", b"x", ""));
+        let kept = pulled_records(&bytes.into(), |tag| tag == Some("b"));
+        assert_eq!(kept.iter().map(|r| r.queue_offset).collect::<Vec<_>>(), [1]);
     }
 
     #[test]
     fn a_retried_message_shows_its_own_topic() {
-        let bytes = Bytes::from(record_at(
-            0,
-            "%RETRY%g",
-            b"x",
-            "RETRY_TOPIC\u{1}orders\u{2}",
-        ));
-        let mut message = MessageExt::decode(&bytes, 10).unwrap();
-        restore_origin(&mut message, "%RETRY%g");
-        assert_eq!(message.topic, "orders");
+        let properties = "RETRY_TOPIC\u{1}orders\u{2}";
+        let retried = pulled(record_at(0, "%RETRY%g", b"x", properties)).remove(0);
+        assert_eq!(retried.decode("%RETRY%g").unwrap().topic, "orders");
+        assert_eq!(retried.decode("%RETRY%other").unwrap().topic, "%RETRY%g");
     }
 }

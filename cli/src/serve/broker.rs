@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::banner::Banner;
-use super::{stop_requested, usable_directory};
+use super::usable_directory;
 use crate::args::{BrokerArguments, ConfigArguments};
 use crate::output;
+use crate::signals::StopSignals;
 
 /// What `-m` prints: the keys that decide where a broker is and what it is.
 const IMPORTANT_KEYS: [&str; 12] = [
@@ -32,6 +33,7 @@ const IMPORTANT_KEYS: [&str; 12] = [
 /// Runs a broker until the process is asked to stop.
 pub(crate) async fn run(arguments: BrokerArguments) -> anyhow::Result<()> {
     let started = Instant::now();
+    let mut stop = StopSignals::listen()?;
     let mut config = load(&arguments.config)?;
     if let Some(addresses) = arguments.namesrv_addr {
         config.namesrv_addr = Some(addresses);
@@ -65,7 +67,7 @@ pub(crate) async fn run(arguments: BrokerArguments) -> anyhow::Result<()> {
     running
         .facts(Banner::new("broker"))
         .print_ready(started.elapsed());
-    stop_requested().await?;
+    stop.received().await;
     running.server.shutdown().await;
     Ok(())
 }

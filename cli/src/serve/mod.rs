@@ -8,18 +8,6 @@ pub(crate) mod standalone;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
-
-/// Returns when the process is asked to stop, by SIGTERM or SIGINT.
-async fn stop_requested() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("listen to SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen to SIGINT")?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("stopping on SIGTERM"),
-        _ = interrupt.recv() => tracing::info!("stopping on SIGINT"),
-    }
-    Ok(())
-}
 
 /// The directory as an absolute path, made if it is not there.
 fn usable_directory(directory: &Path) -> anyhow::Result<PathBuf> {

@@ -9,13 +9,15 @@ use thrustmq_settings::Settings;
 use tokio::time::Instant;
 
 use super::banner::Banner;
-use super::{stop_requested, usable_directory};
+use super::usable_directory;
 use crate::args::{ConfigArguments, NamesrvArguments};
 use crate::output;
+use crate::signals::StopSignals;
 
 /// Runs a name server until the process is asked to stop.
 pub(crate) async fn run(arguments: NamesrvArguments) -> anyhow::Result<()> {
     let started = Instant::now();
+    let mut stop = StopSignals::listen()?;
     let data = arguments
         .data
         .as_deref()
@@ -38,7 +40,7 @@ pub(crate) async fn run(arguments: NamesrvArguments) -> anyhow::Result<()> {
         .fact("address", server.local_addr())
         .fact("kv config", kept)
         .print_ready(started.elapsed());
-    stop_requested().await?;
+    stop.received().await;
     server.shutdown().await;
     Ok(())
 }

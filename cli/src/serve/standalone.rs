@@ -14,8 +14,9 @@ use tokio::time::Instant;
 use super::banner::Banner;
 use super::broker::{self, Running};
 use super::namesrv::keep_files_in;
-use super::{stop_requested, usable_directory};
+use super::usable_directory;
 use crate::args::StandaloneArguments;
+use crate::signals::StopSignals;
 
 const DATA_DEFAULT: &str = "thrustmq-data";
 const BROKER_NAME: &str = "broker-a";
@@ -23,6 +24,7 @@ const BROKER_NAME: &str = "broker-a";
 /// Runs both until the process is asked to stop.
 pub(crate) async fn run(arguments: StandaloneArguments) -> anyhow::Result<()> {
     let started = Instant::now();
+    let mut stop = StopSignals::listen()?;
     let mut config = broker_config(&arguments)?;
     if arguments.config.print {
         broker::print(config.entries());
@@ -52,7 +54,7 @@ pub(crate) async fn run(arguments: StandaloneArguments) -> anyhow::Result<()> {
     };
     let banner = Banner::new("standalone").fact("name server", name_server.local_addr());
     running.facts(banner).print_ready(started.elapsed());
-    stop_requested().await?;
+    stop.received().await;
     // The broker leaves the name server before that ends.
     running.server.shutdown().await;
     name_server.shutdown().await;

@@ -134,13 +134,14 @@ impl PushConsumerBuilder {
         self.check()?;
         let retry_topic = names::retry_topic(&self.group);
         self.subscriptions
-            .insert(retry_topic, TagFilter::parse(ALL));
+            .insert(retry_topic.clone(), TagFilter::parse(ALL));
         let served = broker_requests::serve(&self.group);
         let link = Link::new(&self.link, Some(served.routes.clone())).await?;
         let now_ms = link.clock.now_ms();
         let context = Arc::new(Context {
             link: Arc::new(link),
             group: self.group,
+            retry_topic,
             subscriptions: self.subscriptions,
             subscription_version: now_ms,
             listener: Listener::new(listener),

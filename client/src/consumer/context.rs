@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use thrustmq_proto_compat::message::names;
 use tokio::sync::Semaphore;
 
 use super::listener::Listener;
@@ -43,6 +42,8 @@ pub(super) struct ConsumeOptions {
 pub(super) struct Context {
     pub(super) link: Arc<Link>,
     pub(super) group: String,
+    /// Where the group's messages go that are to be consumed again.
+    pub(super) retry_topic: String,
     /// Topic → filter, the group's retry topic among them.
     pub(super) subscriptions: BTreeMap<String, TagFilter>,
     /// When the subscriptions were made, milliseconds.
@@ -53,10 +54,4 @@ pub(super) struct Context {
     pub(super) options: ConsumeOptions,
     /// When the consumer started, milliseconds.
     pub(super) started_ms: i64,
-}
-
-impl Context {
-    pub(super) fn retry_topic(&self) -> String {
-        names::retry_topic(&self.group)
-    }
 }

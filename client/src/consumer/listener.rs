@@ -9,8 +9,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tracing::warn;
-
 use crate::ReceivedMessage;
 
 /// What became of a message.
@@ -52,26 +50,11 @@ impl Listener {
 
     /// Lets the listener work on a message for at most `time`. A panic of the listener ends with it.
     pub(crate) async fn consume(&self, message: ReceivedMessage, time: Duration) -> Consumed {
-        let shown = message.message_id();
-        let outcome = tokio::time::timeout(time, self.caught(message)).await;
-        match outcome {
+        match tokio::time::timeout(time, self.caught(message)).await {
             Ok(Some(ConsumeResult::Success)) => Consumed::Success,
             Ok(Some(ConsumeResult::Later)) => Consumed::Later,
-            Ok(None) => {
-                warn!(
-                    message = shown,
-                    "listener panicked, message will be delivered again"
-                );
-                Consumed::Panicked
-            }
-            Err(_) => {
-                let timeout_s = time.as_secs();
-                warn!(
-                    message = shown,
-                    timeout_s, "listener took too long, message will be delivered again"
-                );
-                Consumed::TimedOut
-            }
+            Ok(None) => Consumed::Panicked,
+            Err(_) => Consumed::TimedOut,
         }
     }
 

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::ReceivedMessage;
+use crate::received::PulledRecord;
 
 /// How much of a queue a consumer holds unfinished before it stops pulling.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +64,7 @@ struct State {
     next: i64,
     /// What the broker was told last.
     committed: Option<i64>,
-    waiting: VecDeque<ReceivedMessage>,
+    waiting: VecDeque<PulledRecord>,
     /// Body bytes of each unfinished message by offset, waiting or with a listener.
     unfinished: BTreeMap<i64, usize>,
     bytes: usize,
@@ -92,13 +92,13 @@ impl ProcessQueue {
     ///
     /// A pull that began elsewhere than where the queue now stands is dropped: the queue was reset
     /// while the pull was under way.
-    pub(crate) fn put(&self, began: i64, messages: Vec<ReceivedMessage>, next: i64) {
+    pub(crate) fn put(&self, began: i64, messages: Vec<PulledRecord>, next: i64) {
         let mut state = self.lock();
         if state.next != began || state.revoked {
             return;
         }
         for message in messages {
-            let bytes = message.body.len();
+            let bytes = message.body_bytes;
             if message.queue_offset >= began
                 && state
                     .unfinished
@@ -133,7 +133,7 @@ impl ProcessQueue {
     }
 
     /// The next message to consume; it stays unfinished until [`ProcessQueue::finish`].
-    pub(crate) fn take(&self) -> Option<ReceivedMessage> {
+    pub(crate) fn take(&self) -> Option<PulledRecord> {
         let mut state = self.lock();
         if state.revoked {
             return None;

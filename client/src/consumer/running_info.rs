@@ -16,7 +16,7 @@ use super::broker_requests::DirectMessage;
 use super::context::Context;
 use super::listener::Consumed;
 use super::worker::AssignedQueue;
-use crate::received::{decode_records, restore_origin};
+use crate::received::pulled_records;
 
 const MIB: usize = 1024 * 1024;
 
@@ -90,13 +90,13 @@ pub(super) fn status<'a>(
 
 /// Gives the listener one message out of its turn and answers what came of it.
 pub(super) async fn consume_directly(context: Arc<Context>, direct: DirectMessage) {
-    let Some(mut message) = decode_records(&direct.record).into_iter().next() else {
+    let record = pulled_records(&direct.record, |_| true).into_iter().next();
+    let message = record.map(|record| record.decode(&context.retry_topic));
+    let Some(Ok(message)) = message else {
         let remark = "the request holds no message that can be read";
-        return direct
-            .responder
-            .refuse(Refusal::new(ResponseCode::SYSTEM_ERROR, remark));
+        let refusal = Refusal::new(ResponseCode::SYSTEM_ERROR, remark);
+        return direct.responder.refuse(refusal);
     };
-    restore_origin(&mut message, &context.retry_topic());
     let clock = &context.link.clock;
     let started_ms = clock.now_ms();
     let consumed = context

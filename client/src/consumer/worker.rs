@@ -21,9 +21,8 @@ use super::context::Context;
 use super::offsets;
 use super::process_queue::ProcessQueue;
 use super::pull::{ANSWER_TIMEOUT, PullRequest, Pulled, pulled};
-use crate::ReceivedMessage;
 use crate::error::RouteError;
-use crate::received::{decode_records, restore_origin};
+use crate::received::{PulledRecord, pulled_records};
 use crate::stop::StopSignal;
 
 /// Before looking again whether listeners have made room.
@@ -200,16 +199,12 @@ async fn call(
     Ok(link.client().call(address, request, ANSWER_TIMEOUT).await?)
 }
 
-/// The messages of a pull that match the subscription, as their listener sees them.
-fn wanted(context: &Context, queue: &AssignedQueue, records: &Bytes) -> Vec<ReceivedMessage> {
+/// The records of a pull that match the subscription.
+fn wanted(context: &Context, queue: &AssignedQueue, records: &Bytes) -> Vec<PulledRecord> {
     let filter = context.subscriptions.get(&queue.queue.topic);
-    let retry_topic = context.retry_topic();
-    let mut messages = decode_records(records);
-    messages.retain(|message| filter.is_none_or(|filter| filter.matches(message.tags())));
-    for message in &mut messages {
-        restore_origin(message, &retry_topic);
-    }
-    messages
+    pulled_records(records, |tag| {
+        filter.is_none_or(|filter| filter.matches(tag))
+    })
 }
 
 async fn dispatch_loop(
@@ -223,24 +218,26 @@ async fn dispatch_loop(
         while working.try_join_next().is_some() {}
         if !process.has_waiting() {
             tokio::select! {
+                biased;
                 () = stop.stopped() => break,
                 () = queue.arrived.notified() => continue,
             }
         }
         let permit = tokio::select! {
+            biased;
             () = stop.stopped() => break,
             permit = context.permits.clone().acquire_owned() => permit,
         };
         let Ok(permit) = permit else {
             break;
         };
-        if let Some(message) = process.take() {
+        if let Some(record) = process.take() {
             let task = consume::Task {
                 context: context.clone(),
                 queue: queue.clone(),
                 stop: stop.clone(),
             };
-            working.spawn(task.run(message, permit));
+            working.spawn(task.run(record, permit));
         }
     }
     while working.join_next().await.is_some() {}

@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::received::tests::message_at;
+use crate::received::tests::pulled_at;
 
-fn pulled(offsets: impl IntoIterator<Item = i64>) -> Vec<ReceivedMessage> {
+fn pulled(offsets: impl IntoIterator<Item = i64>) -> Vec<PulledRecord> {
     offsets
         .into_iter()
-        .map(|offset| message_at(offset, b"12345"))
+        .map(|offset| pulled_at(offset, b"12345"))
         .collect()
 }
 
