@@ -127,7 +127,7 @@ impl Recovery<'_> {
             queues_end = queues_end.max(last.map_or(0, |last| end_of(&last)));
             queue.unmap_free();
         }
-        Ok(self.walk_start(queues_end))
+        Ok(self.walk_start(queues_end, self.index_start_after_close()))
     }
 
     /// What is younger than the checkpoint may be half-written: it goes, and is built again.
@@ -147,21 +147,30 @@ impl Recovery<'_> {
         if let Some(index) = self.index {
             index.remove_after(self.checkpoint.index_timestamp)?;
         }
-        Ok(self.walk_start(start))
+        Ok(self.walk_start(start, self.index_start_after_crash()))
     }
 
-    /// Begin of the file from which queues and index both are complete.
-    fn walk_start(&self, queues_end: i64) -> i64 {
-        let index_end = self
-            .index
-            .map(|index| index.end_offset().unwrap_or(self.log.min()));
-        let complete = index_end.map_or(queues_end, |index_end| index_end.min(queues_end));
-        let file = self
-            .log
-            .files
-            .find(complete)
-            .or_else(|| self.log.files.last());
-        file.map_or(self.log.min(), |file| file.start)
+    /// An index that was there when the store was closed is complete, and must not be missing.
+    fn index_start_after_close(&self) -> Option<i64> {
+        let index = self.index?;
+        let checkpoint = self.checkpoint;
+        let was_there = checkpoint.index_timestamp > 0 || checkpoint == Checkpoint::default();
+        (was_there && index.end_offset().is_none()).then(|| self.log.min())
+    }
+
+    /// What is left of the index is complete up to its last message.
+    fn index_start_after_crash(&self) -> Option<i64> {
+        let end = self.index?.end_offset();
+        Some(end.unwrap_or_else(|| self.log.min()))
+    }
+
+    /// Begin of the file from which on queues or index lack something.
+    fn walk_start(&self, queues_start: i64, index_start: Option<i64>) -> i64 {
+        let min = self.log.min();
+        let start = index_start.map_or(queues_start, |start| start.min(queues_start));
+        let files = &self.log.files;
+        let file = files.find(start.max(min)).or_else(|| files.last());
+        file.map_or(min, |file| file.start)
     }
 
     fn walk(&self, from: i64) -> Result<Walk, OpenError> {
