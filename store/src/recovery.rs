@@ -50,6 +50,17 @@ pub(crate) struct Recovered {
     pub(crate) queue_offsets: QueueOffsets,
 }
 
+/// Where a walk through the log begins, and what it may take for granted.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    /// Begin of a log file.
+    from: i64,
+    /// Queues were complete up to here: a topic without any was deleted.
+    complete_until: i64,
+    /// There are no queues yet: all are built, and what the log no longer knows stays blank.
+    rebuild: bool,
+}
+
 /// How a walk through the log ended.
 #[derive(Debug)]
 enum Walk {
@@ -65,25 +76,25 @@ enum Walk {
 impl Recovery<'_> {
     /// Recovers the directory.
     pub(crate) fn run(&self) -> Result<Recovered, OpenError> {
-        let from = if self.queues_damaged {
+        let mut plan = if self.queues_damaged {
             self.forget_derived()?
         } else if self.aborted {
             self.restore_after_crash()?
         } else {
             self.restore_after_close()?
         };
-        let (from, end) = match self.walk(from)? {
-            Walk::Done { end, stop } => (from, self.tell(from, end, stop)),
-            Walk::Gap => {
-                tracing::warn!("consume queues do not fit the log and are built again");
-                let from = self.forget_derived()?;
-                match self.walk(from)? {
-                    Walk::Done { end, stop } => (from, self.tell(from, end, stop)),
-                    Walk::Gap => unreachable!("a walk from the log's begin fills gaps"),
-                }
-            }
+        let mut walk = self.walk(&plan)?;
+        if matches!(walk, Walk::Gap) {
+            tracing::warn!("consume queues do not fit the log and are built again");
+            plan = self.forget_derived()?;
+            walk = self.walk(&plan)?;
+        }
+        let Walk::Done { end, stop } = walk else {
+            unreachable!("building anew fills gaps");
         };
-        self.cut_log(from, end.end)?;
+        self.tell(plan.from, end, stop);
+        let damaged = stop.is_some_and(|stop| stop != RecordError::Unwritten);
+        self.cut_log(plan.from, end.end, self.aborted || damaged)?;
         let min = self.log.min().min(end.end);
         let queue_offsets = self.finish_queues(min, end.end)?;
         Ok(Recovered {
@@ -93,7 +104,7 @@ impl Recovery<'_> {
         })
     }
 
-    fn tell(&self, from: i64, end: Mark, stop: Option<RecordError>) -> Mark {
+    fn tell(&self, from: i64, end: Mark, stop: Option<RecordError>) {
         let reason = stop.filter(|stop| *stop != RecordError::Unwritten);
         match reason {
             Some(reason) => {
@@ -101,11 +112,10 @@ impl Recovery<'_> {
             }
             None => tracing::info!(from, end = end.end, aborted = self.aborted, "log recovered"),
         }
-        end
     }
 
-    /// Drops queues and index and returns where they have to be built from: the log's begin.
-    fn forget_derived(&self) -> Result<i64, OpenError> {
+    /// Drops queues and index, to be built from the log's begin.
+    fn forget_derived(&self) -> Result<Plan, OpenError> {
         let dir = &self.options.root;
         self.queues
             .remove_all()
@@ -115,11 +125,15 @@ impl Recovery<'_> {
                 .remove_all()
                 .map_err(OpenError::io("remove index of", dir))?;
         }
-        Ok(self.log.min())
+        Ok(Plan {
+            from: self.log.min(),
+            complete_until: 0,
+            rebuild: true,
+        })
     }
 
     /// All that was written is there: the walk only has to find the end.
-    fn restore_after_close(&self) -> Result<i64, OpenError> {
+    fn restore_after_close(&self) -> Result<Plan, OpenError> {
         let mut queues_end = self.log.min();
         for queue in self.queues.all() {
             queue.restore()?;
@@ -127,11 +141,15 @@ impl Recovery<'_> {
             queues_end = queues_end.max(last.map_or(0, |last| end_of(&last)));
             queue.unmap_free();
         }
-        Ok(self.walk_start(queues_end, self.index_start_after_close()))
+        Ok(Plan {
+            from: self.walk_start(queues_end, self.index_start_after_close()),
+            complete_until: queues_end,
+            rebuild: self.queues.is_empty(),
+        })
     }
 
     /// What is younger than the checkpoint may be half-written: it goes, and is built again.
-    fn restore_after_crash(&self) -> Result<i64, OpenError> {
+    fn restore_after_crash(&self) -> Result<Plan, OpenError> {
         let safe = self.checkpoint.safe_timestamp();
         let files = self.log.files.all();
         let is_safe = |file: &&std::sync::Arc<QueueFile>| {
@@ -147,7 +165,11 @@ impl Recovery<'_> {
         if let Some(index) = self.index {
             index.remove_after(self.checkpoint.index_timestamp)?;
         }
-        Ok(self.walk_start(start, self.index_start_after_crash()))
+        Ok(Plan {
+            from: self.walk_start(start, self.index_start_after_crash()),
+            complete_until: 0,
+            rebuild: self.queues.is_empty(),
+        })
     }
 
     /// An index that was there when the store was closed is complete, and must not be missing.
@@ -173,9 +195,9 @@ impl Recovery<'_> {
         file.map_or(min, |file| file.start)
     }
 
-    fn walk(&self, from: i64) -> Result<Walk, OpenError> {
+    fn walk(&self, plan: &Plan) -> Result<Walk, OpenError> {
         let mut end = Mark {
-            end: from,
+            end: plan.from,
             timestamp: self.checkpoint.log_timestamp,
         };
         for file in self
@@ -183,7 +205,7 @@ impl Recovery<'_> {
             .files
             .all()
             .iter()
-            .filter(|file| file.start >= from)
+            .filter(|file| file.start >= plan.from)
         {
             let map = file.map_for_recovery();
             let map = map.map_err(OpenError::io("map", file.path()))?;
@@ -202,7 +224,7 @@ impl Recovery<'_> {
                         return Ok(Walk::Done { end, stop });
                     }
                     Step::Record(view) => {
-                        if self.dispatch(&view, from)? == Some(Put::Gap) {
+                        if self.dispatch(&view, plan)? == Some(Put::Gap) {
                             return Ok(Walk::Gap);
                         }
                         end.end += view.record_bytes as i64;
@@ -230,8 +252,11 @@ impl Recovery<'_> {
         }
     }
 
-    /// Dispatches one record. From the log's begin a gap is filled: nobody knows better.
-    fn dispatch(&self, view: &RecordView<'_>, from: i64) -> Result<Option<Put>, OpenError> {
+    /// Dispatches one record.
+    fn dispatch(&self, view: &RecordView<'_>, plan: &Plan) -> Result<Option<Put>, OpenError> {
+        if !plan.rebuild && self.is_of_deleted_topic(view, plan) {
+            return Ok(None);
+        }
         let targets = Targets {
             queues: self.queues,
             index: self.index,
@@ -245,7 +270,7 @@ impl Recovery<'_> {
         let is_gap = dispatched
             .as_ref()
             .is_ok_and(|dispatched| dispatched.put == Some(Put::Gap));
-        if is_gap && from <= self.log.min() {
+        if is_gap && plan.rebuild {
             dispatched = targets.dispatch_after_gap(view, &text);
         }
         let dispatched =
@@ -253,8 +278,14 @@ impl Recovery<'_> {
         Ok(dispatched.put)
     }
 
+    /// Whether the record was left behind by a topic that has no queues any more.
+    fn is_of_deleted_topic(&self, view: &RecordView<'_>, plan: &Plan) -> bool {
+        let old = view.physical_offset < plan.complete_until || view.queue_offset > 0;
+        old && !self.queues.has_topic(view.topic)
+    }
+
     /// Makes the log end where its last sound record does, for good.
-    fn cut_log(&self, from: i64, end: i64) -> Result<(), OpenError> {
+    fn cut_log(&self, from: i64, end: i64, clear: bool) -> Result<(), OpenError> {
         let files = &self.log.files;
         let Some(first) = files.first() else {
             return Ok(());
@@ -266,7 +297,7 @@ impl Recovery<'_> {
             return Ok(());
         };
         let written = (end - last.start) as usize;
-        if self.aborted {
+        if clear {
             let cleared = last.clear_rest(written);
             cleared.map_err(OpenError::io("clear the end of", last.path()))?;
         }

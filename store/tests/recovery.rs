@@ -108,6 +108,23 @@ fn what_is_derived_may_be_deleted() {
 }
 
 #[test]
+fn a_deleted_topic_stays_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(options(dir.path()));
+    fill(&store);
+    store.delete_topic("topic-0");
+    wait_flushed(&store);
+    let expected = bodies(&store, "topic-1", 0);
+    drop(store);
+    let store = open(options(dir.path()));
+    assert_eq!(store.topics(), ["topic-1"]);
+    assert_eq!(bodies(&store, "topic-1", 0), expected);
+    assert_eq!(append(&store, "topic-0", 0, "new").queue_offset, 0);
+    wait_dispatched(&store);
+    assert_eq!(bodies(&store, "topic-0", 0), ["new"]);
+}
+
+#[test]
 fn other_sizes_of_derived_files_are_built_anew() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(options(dir.path()));

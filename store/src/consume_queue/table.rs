@@ -153,6 +153,16 @@ impl ConsumeQueues {
         queues.map_or_else(Vec::new, |queues| queues.keys().copied().collect())
     }
 
+    /// Whether the topic has any queue.
+    pub(crate) fn has_topic(&self, topic: &str) -> bool {
+        self.topics().contains_key(topic)
+    }
+
+    /// Whether there is no queue at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.topics().is_empty()
+    }
+
     /// Names of all topics.
     pub(crate) fn topic_names(&self) -> Vec<String> {
         self.topics()
