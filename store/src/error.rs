@@ -82,6 +82,9 @@ pub enum NotWritable {
     /// Consume queues cannot be written.
     #[error("consume queues cannot be written")]
     DispatchFailed,
+    /// A thread of the store panicked; only opening it again helps.
+    #[error("a thread of the store has died")]
+    ThreadDied,
 }
 
 /// Why a message was not stored.

@@ -192,12 +192,30 @@ fn start(
     run: impl FnOnce(&Shared) + Send + 'static,
 ) -> Result<JoinHandle<()>, OpenError> {
     let shared = Arc::clone(shared);
-    let spawned = thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || run(&shared));
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let _watch = Watch(&shared);
+        run(&shared);
+    });
     spawned.map_err(|source: io::Error| OpenError::Io {
         action: "start thread",
         path: name.into(),
         source,
     })
+}
+
+/// Stops appends when its thread panics: messages that nobody dispatches or flushes must not be
+/// taken.
+struct Watch<'a>(&'a Shared);
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let name = thread::current().name().unwrap_or_default().to_owned();
+            tracing::error!(
+                thread = name,
+                "thread panicked: the store takes no messages"
+            );
+            self.0.health.thread_died();
+        }
+    }
 }

@@ -72,13 +72,14 @@ impl std::fmt::Debug for Shared {
 /// Whether the store can take messages.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    /// Percent above the limit, 0 if all is well; the two other bits stand above it.
+    /// Percent above the limit, 0 if all is well; the other bits stand above it.
     state: AtomicU32,
 }
 
 const DISK_PERCENT: u32 = 0xFF;
 const FLUSH_FAILED: u32 = 0x100;
 const DISPATCH_FAILED: u32 = 0x200;
+const THREAD_DIED: u32 = 0x400;
 
 impl Health {
     /// Why appends are refused.
@@ -88,7 +89,9 @@ impl Health {
         if state == 0 {
             return None;
         }
-        Some(if state & FLUSH_FAILED != 0 {
+        Some(if state & THREAD_DIED != 0 {
+            NotWritable::ThreadDied
+        } else if state & FLUSH_FAILED != 0 {
             NotWritable::FlushFailed
         } else if state & DISPATCH_FAILED != 0 {
             NotWritable::DispatchFailed
@@ -97,6 +100,11 @@ impl Health {
                 used_percent: state & DISK_PERCENT,
             }
         })
+    }
+
+    /// For good.
+    pub(crate) fn thread_died(&self) {
+        self.state.fetch_or(THREAD_DIED, Ordering::Relaxed);
     }
 
     /// For good: what the kernel dropped from its cache cannot be flushed again.
@@ -155,5 +163,7 @@ mod tests {
         assert!(health.dispatch_works() && !health.dispatch_works());
         assert!(health.disk_full(0));
         assert_eq!(health.not_writable(), Some(NotWritable::FlushFailed));
+        health.thread_died();
+        assert_eq!(health.not_writable(), Some(NotWritable::ThreadDied));
     }
 }

@@ -11,8 +11,8 @@ use thrustmq_proto_compat::message::record::{self, CheckBody};
 use thrustmq_proto_compat::message::sys_flag;
 use thrustmq_proto_compat::message::tags_code::tags_code;
 use thrustmq_store::{
-    AppendError, Boundary, NewBatchItem, QueryRequest, QueueRange, ReadError, ReadRequest,
-    ReadStatus, RecordFilter, Store, StoreOptions,
+    AppendError, Arrival, ArrivalListener, Boundary, NewBatchItem, NotWritable, QueryRequest,
+    QueueRange, ReadError, ReadRequest, ReadStatus, RecordFilter, Store, StoreOptions,
 };
 
 #[test]
@@ -402,4 +402,24 @@ fn a_closed_store_refuses() {
     let result = store.append(&message("t", 0, b"x", ""));
     assert!(matches!(result, Err(AppendError::ShutDown)));
     assert_eq!(bodies(&store, "t", 0), ["x"], "reading goes on");
+}
+
+struct Panics;
+
+impl ArrivalListener for Panics {
+    fn arrived(&self, _arrival: &Arrival<'_>) {
+        panic!("a listener that is broken");
+    }
+}
+
+#[test]
+fn a_store_with_a_dead_thread_takes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Clock::by_hand(START_MS);
+    let store = Store::open(options(dir.path()), clock, Arc::new(Panics)).unwrap();
+    append(&store, "t", 0, "x");
+    wait_until("refusing", || store.not_writable().is_some());
+    assert_eq!(store.not_writable(), Some(NotWritable::ThreadDied));
+    let result = store.append(&message("t", 0, b"x", ""));
+    assert!(matches!(result, Err(AppendError::NotWritable(_))));
 }

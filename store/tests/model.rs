@@ -9,7 +9,7 @@ use std::sync::Arc;
 use support::*;
 use tempfile::TempDir;
 use thrustmq_proto_compat::clock::Clock;
-use thrustmq_store::{NewBatchItem, Store, StoreOptions};
+use thrustmq_store::{FlushMode, NewBatchItem, Store, StoreOptions};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -161,6 +161,8 @@ impl Model {
             queue.bodies.push(body);
             queue.offsets.push(appended.physical_offset);
         }
+        // Until the new life is on the disk, a power cut brings the old one back.
+        wait_flushed(self.store());
         self.compare();
     }
 
@@ -170,14 +172,28 @@ impl Model {
         self.compare();
     }
 
-    /// Opens a copy made while the store runs: what was written is in it, closed it was not.
+    /// Opens a copy made while the store runs: closed it was not. Every second time the power is
+    /// cut, too: of the log only what was flushed is there.
     fn crash(&mut self) {
         wait_dispatched(self.store());
+        let flushed = self.store().watermarks().flushed;
         let image = Image::of(self.dir.path());
+        if self.random.below(2) == 0 {
+            image.cut_log(flushed);
+            self.forget_from(flushed);
+        }
         drop(self.store.take());
         self.dir = image.dir;
         self.store = Some(open_at(settings(&self.dir), &self.clock));
         self.compare();
+    }
+
+    fn forget_from(&mut self, end: i64) {
+        for queue in self.queues.values_mut() {
+            let kept = queue.offsets.partition_point(|offset| *offset < end);
+            queue.bodies.truncate(kept);
+            queue.offsets.truncate(kept);
+        }
     }
 }
 
@@ -185,6 +201,7 @@ fn settings(dir: &TempDir) -> StoreOptions {
     StoreOptions {
         reserved_hours: 2,
         unmap_idle_ms: 0,
+        flush: FlushMode::Async { interval_ms: 20 },
         ..options(dir.path())
     }
 }
