@@ -16,13 +16,16 @@ fn peers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
 }
 
-/// The `thrustmq` binary of the profile under test, built by cargo.
+/// The `thrustmq` binary of the profile under test, built by cargo; or another one, by THRUSTMQ_BINARY.
 pub fn thrustmq() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| build_thrustmq().expect("the tests need our binary"))
 }
 
 fn build_thrustmq() -> anyhow::Result<PathBuf> {
+    if let Ok(binary) = env::var("THRUSTMQ_BINARY") {
+        return Ok(binary.into());
+    }
     let test = env::current_exe()?;
     let profile = test
         .parent()

@@ -13,6 +13,7 @@ import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 import org.apache.rocketmq.tools.command.MQAdminStartup;
 
 /**
@@ -80,6 +81,20 @@ final class Admin {
         }
     }
 
+    /** The listener has a message before it counts as consumed, and the broker hears of it without an answer. */
+    private void awaitCommitted(String topic) throws Exception {
+        DefaultMQAdminExt admin = Clients.admin(producer.getNamesrvAddr());
+        Peer.await("the committed offsets", 10_000, () -> {
+            try {
+                consumer.getDefaultMQPushConsumerImpl().persistConsumerOffset();
+                return admin.examineConsumeStats(consumer.getConsumerGroup(), topic).computeTotalDiff() == 0;
+            } catch (Exception e) {
+                return false;
+            }
+        });
+        admin.shutdown();
+    }
+
     /** Returns the offset ids and the unique ids, a message a line, once all were received and committed. */
     private String send(String topic, int count) throws Exception {
         List<String> ids = new ArrayList<>();
@@ -90,7 +105,7 @@ final class Admin {
             ids.add(result.getOffsetMsgId() + " " + result.getMsgId() + " " + result.getMessageQueue().getQueueId() + " " + result.getQueueOffset());
         }
         Peer.await("the consumer", 30_000, () -> received.get() >= before + count);
-        consumer.getDefaultMQPushConsumerImpl().persistConsumerOffset();
+        awaitCommitted(topic);
         return String.join("\n", ids);
     }
 }

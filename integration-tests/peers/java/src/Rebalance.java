@@ -6,11 +6,13 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicIntegerArray;
 import java.util.concurrent.atomic.AtomicReference;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.remoting.protocol.ResponseCode;
 
 /** Many messages to one consumer while a second joins and leaves: none lost, duplicates only around the rebalance. */
 final class Rebalance {
@@ -20,6 +22,7 @@ final class Rebalance {
     private final AtomicIntegerArray times;
     private final AtomicInteger distinct = new AtomicInteger();
     private final AtomicInteger duplicates = new AtomicInteger();
+    private final AtomicInteger busy = new AtomicInteger();
     private final AtomicInteger bySecond = new AtomicInteger();
     private final AtomicReference<Throwable> failure = new AtomicReference<>();
 
@@ -69,7 +72,7 @@ final class Rebalance {
         Peer.check(around < count / 10, around + " duplicates");
         first.shutdown();
         producer.shutdown();
-        return "messages=" + count + " duplicates=" + around + " second=" + bySecond + " ms=" + elapsedMs;
+        return "messages=" + count + " duplicates=" + around + " busy=" + busy + " second=" + bySecond + " ms=" + elapsedMs;
     }
 
     private void receive(MessageExt message) {
@@ -89,26 +92,45 @@ final class Rebalance {
         Semaphore inFlight = new Semaphore(256);
         CountDownLatch open = new CountDownLatch(to - from);
         for (int i = from; i < to; i++) {
-            byte[] body = new byte[1024];
-            body[0] = (byte) (i >> 16);
-            body[1] = (byte) (i >> 8);
-            body[2] = (byte) i;
             inFlight.acquire();
-            producer.send(new Message(topic, body), new SendCallback() {
-                @Override
-                public void onSuccess(SendResult result) {
-                    inFlight.release();
-                    open.countDown();
-                }
-
-                @Override
-                public void onException(Throwable e) {
-                    failure.set(e);
-                    onSuccess(null);
-                }
+            sendOne(producer, i, () -> {
+                inFlight.release();
+                open.countDown();
             });
         }
         Peer.check(open.await(60, TimeUnit.SECONDS), open.getCount() + " sends unanswered");
         Peer.check(failure.get() == null, "send: " + failure.get());
+    }
+
+    private void sendOne(DefaultMQProducer producer, int number, Runnable done) throws Exception {
+        byte[] body = new byte[1024];
+        body[0] = (byte) (number >> 16);
+        body[1] = (byte) (number >> 8);
+        body[2] = (byte) number;
+        producer.send(new Message(topic, body), new SendCallback() {
+            @Override
+            public void onSuccess(SendResult result) {
+                done.run();
+            }
+
+            @Override
+            public void onException(Throwable e) {
+                try {
+                    if (!isBusy(e)) {
+                        throw e;
+                    }
+                    busy.incrementAndGet();
+                    sendOne(producer, number, done);
+                } catch (Throwable last) {
+                    failure.set(last);
+                    done.run();
+                }
+            }
+        });
+    }
+
+    /** A busy broker did not store the message and asks to send it again; a slow machine makes brokers busy. */
+    private static boolean isBusy(Throwable e) {
+        return e instanceof MQBrokerException && ((MQBrokerException) e).getResponseCode() == ResponseCode.SYSTEM_BUSY;
     }
 }
