@@ -52,13 +52,37 @@ struct Inbox {
 /// The routes of a consumer, and where their requests arrive.
 pub(super) struct Served {
     pub(super) routes: Arc<Routes>,
-    pub(super) pool: Arc<Pool>,
-    pub(super) requests: mpsc::Receiver<BrokerRequest>,
+    pub(super) requests: Requests,
+}
+
+/// What brokers ask, in order. Dropped, it ends the thread that takes the requests in.
+pub(super) struct Requests {
+    receiver: mpsc::Receiver<BrokerRequest>,
+    pool: Arc<Pool>,
+}
+
+impl Requests {
+    /// The next request. Cancel safe.
+    pub(super) async fn next(&mut self) -> Option<BrokerRequest> {
+        self.receiver.recv().await
+    }
+
+    /// Takes no more in; what is there already can still be had.
+    pub(super) fn close(&mut self) {
+        self.receiver.close();
+    }
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        // Waits for a handler that only passes on.
+        self.pool.shutdown();
+    }
 }
 
 /// Serves the brokers of a consumer of `group`.
 pub(super) fn serve(group: &str) -> Served {
-    let (sender, requests) = mpsc::channel(QUEUE_CAPACITY);
+    let (sender, receiver) = mpsc::channel(QUEUE_CAPACITY);
     let pool = Pool::new(PoolOptions {
         name: "client-requests",
         threads: 1,
@@ -86,8 +110,7 @@ pub(super) fn serve(group: &str) -> Served {
         .build();
     Served {
         routes,
-        pool,
-        requests,
+        requests: Requests { receiver, pool },
     }
 }
 

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thrustmq_proto_compat::body::{GetConsumerStatusBody, MessageQueue, ResetOffsetBody};
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
-use super::broker_requests::BrokerRequest;
+use super::broker_requests::{BrokerRequest, Requests};
 use super::context::Context;
 use super::offsets::{self, CommitWait};
 use super::rebalance::{self, Division};
@@ -42,18 +41,14 @@ pub(super) struct Control {
     heartbeat: Heartbeat,
     assigned: HashMap<MessageQueue, Assigned>,
     tasks: JoinSet<()>,
-    requests: mpsc::Receiver<BrokerRequest>,
+    requests: Requests,
     rebalance_at: Instant,
     /// Topics whose division is unknown, so that each is told once and not every second.
     unknown: BTreeSet<String>,
 }
 
 impl Control {
-    pub(super) fn new(
-        context: Arc<Context>,
-        heartbeat: Heartbeat,
-        requests: mpsc::Receiver<BrokerRequest>,
-    ) -> Self {
+    pub(super) fn new(context: Arc<Context>, heartbeat: Heartbeat, requests: Requests) -> Self {
         Self {
             context,
             heartbeat,
@@ -81,7 +76,7 @@ impl Control {
                 () = tokio::time::sleep_until(self.rebalance_at) => self.rebalance().await,
                 () = context.link.routes_changed() => self.rebalance_soon(),
                 _ = commit_turn.tick() => self.commit(CommitWait::No).await,
-                Some(request) = self.requests.recv() => self.handle(request),
+                Some(request) = self.requests.next() => self.handle(request),
                 Some(_) = self.tasks.join_next() => {}
             }
         }
@@ -229,7 +224,7 @@ impl Control {
             assigned.stop.stop();
         }
         self.requests.close();
-        while let Ok(request) = self.requests.try_recv() {
+        while let Some(request) = self.requests.next().await {
             self.handle(request);
         }
         let tasks = &mut self.tasks;

@@ -18,7 +18,6 @@ mod worker;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use thrustmq_remoting::Pool;
 use tokio::task::JoinHandle;
 use tracing::debug;
 
@@ -40,7 +39,6 @@ use control::Control;
 pub struct PushConsumer {
     context: Arc<Context>,
     stop: StopSource,
-    pool: Arc<Pool>,
     /// The control task and the heartbeat; taken by shutdown.
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -59,7 +57,6 @@ impl PushConsumer {
         Self {
             context,
             stop,
-            pool: served.pool,
             tasks: Mutex::new(vec![control, tokio::spawn(beating)]),
         }
     }
@@ -85,6 +82,5 @@ impl PushConsumer {
         let link = &self.context.link;
         heartbeat::unregister(link, None, Some(self.context.group.clone())).await;
         link.close().await;
-        self.pool.shutdown();
     }
 }
