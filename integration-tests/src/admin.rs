@@ -1,7 +1,8 @@
 //! mqadmin: Apache's own commands, all in one JVM, which answers each with what it printed.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use anyhow::Context;
@@ -15,6 +16,7 @@ pub struct Admin {
     child: Child,
     commands: ChildStdin,
     answers: BufReader<ChildStdout>,
+    errors: PathBuf,
 }
 
 /// One message that [`Admin::send`] sent.
@@ -40,11 +42,12 @@ impl Admin {
         else {
             return Ok(None);
         };
+        let errors = directory.join("admin.err");
         let mut child = command
             .current_dir(&directory) // consumerStatus writes files where it stands
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(File::create(directory.join("admin.err"))?)
+            .stderr(File::create(&errors)?)
             .spawn()?;
         let commands = child.stdin.take().context("a piped stdin")?;
         let answers = BufReader::new(child.stdout.take().context("a piped stdout")?);
@@ -52,6 +55,7 @@ impl Admin {
             child,
             commands,
             answers,
+            errors,
         }))
     }
 
@@ -68,7 +72,10 @@ impl Admin {
         loop {
             line.clear();
             let read = self.answers.read_line(&mut line)?;
-            anyhow::ensure!(read > 0, "mqadmin ended at {words:?}");
+            if read == 0 {
+                let errors = fs::read_to_string(&self.errors)?;
+                anyhow::bail!("mqadmin ended at {words:?}: {errors}");
+            }
             // The logger reports its configuration on stdout before the first answer.
             if let Ok(length) = line.trim_end().parse() {
                 let mut text = vec![0; length];
