@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::process::Command;
 use std::time::Duration;
 
+use anyhow::Context;
 use thrustmq_integration_tests::cluster::Cluster;
 use thrustmq_integration_tests::ports::free_port;
 use thrustmq_integration_tests::toolchain;
@@ -100,6 +101,21 @@ fn messages_and_offsets_survive_a_clean_restart() -> anyhow::Result<()> {
     wait_for_max_offset(&cluster, "RestartTopic", "3")?;
     send_one(&cluster, "RestartTopic")?;
     wait_for_max_offset(&cluster, "RestartTopic", "4")?;
+    cluster.stop(&[])
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_idle_standalone_is_small() -> anyhow::Result<()> {
+    let mut cluster = Cluster::standalone(&[])?;
+    let id = cluster.server("standalone")?.id();
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let resident_kb = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|value| value.trim().strip_suffix(" kB"))
+        .context("the resident memory of the process")?;
+    assert!(resident_kb.parse::<u32>()? < 40_000, "{resident_kb} kB");
     cluster.stop(&[])
 }
 
