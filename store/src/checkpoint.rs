@@ -20,7 +20,7 @@ pub(crate) struct Checkpoint {
     pub(crate) log_timestamp: i64,
     /// The consume queues are.
     pub(crate) queues_timestamp: i64,
-    /// The full index files are.
+    /// The index is; 0 if there is none.
     pub(crate) index_timestamp: i64,
     /// Replication's; kept as found.
     pub(crate) master_flushed_offset: i64,
@@ -29,9 +29,15 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Log and queues are on the disk up to this store time, for sure.
-    pub(crate) fn safe_timestamp(&self) -> i64 {
-        let flushed = self.log_timestamp.min(self.queues_timestamp);
+    /// Log and queues, and the index if there is one, are on the disk up to this store time, for
+    /// sure.
+    pub(crate) fn safe_timestamp(&self, indexed: bool) -> i64 {
+        let index = if indexed {
+            self.index_timestamp
+        } else {
+            i64::MAX
+        };
+        let flushed = self.log_timestamp.min(self.queues_timestamp).min(index);
         flushed.saturating_sub(SAFETY_MARGIN_MS).max(0)
     }
 
@@ -130,6 +136,7 @@ mod tests {
         drop(file);
         assert_eq!(CheckpointFile::open(&path).unwrap().last(), checkpoint);
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 4096);
-        assert_eq!(checkpoint.safe_timestamp(), 6_000);
+        assert_eq!(checkpoint.safe_timestamp(false), 6_000);
+        assert_eq!(checkpoint.safe_timestamp(true), 5_000);
     }
 }

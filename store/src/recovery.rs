@@ -142,7 +142,7 @@ impl Recovery<'_> {
             queue.unmap_free();
         }
         Ok(Plan {
-            from: self.walk_start(queues_end, self.index_start_after_close()),
+            from: self.walk_start(queues_end, self.index_start()),
             complete_until: queues_end,
             rebuild: self.queues.is_empty(),
         })
@@ -150,7 +150,8 @@ impl Recovery<'_> {
 
     /// What is younger than the checkpoint may be half-written: it goes, and is built again.
     fn restore_after_crash(&self) -> Result<Plan, OpenError> {
-        let safe = self.checkpoint.safe_timestamp();
+        let indexed = self.index.is_some_and(|index| !index.is_empty());
+        let safe = self.checkpoint.safe_timestamp(indexed);
         let files = self.log.files.all();
         let is_safe = |file: &&std::sync::Arc<QueueFile>| {
             let stored = self.log.store_time(file.start);
@@ -162,28 +163,23 @@ impl Recovery<'_> {
             queue.cut(|entry| entry.physical_offset < start)?;
             queue.unmap_free();
         }
+        let index_start = self.index_start();
         if let Some(index) = self.index {
-            index.remove_after(self.checkpoint.index_timestamp)?;
+            index.cut(start)?;
         }
         Ok(Plan {
-            from: self.walk_start(start, self.index_start_after_crash()),
+            from: self.walk_start(start, index_start),
             complete_until: 0,
             rebuild: self.queues.is_empty(),
         })
     }
 
-    /// An index that was there when the store was closed is complete, and must not be missing.
-    fn index_start_after_close(&self) -> Option<i64> {
+    /// An index that was there at the last checkpoint must not be missing.
+    fn index_start(&self) -> Option<i64> {
         let index = self.index?;
         let checkpoint = self.checkpoint;
         let was_there = checkpoint.index_timestamp > 0 || checkpoint == Checkpoint::default();
-        (was_there && index.end_offset().is_none()).then(|| self.log.min())
-    }
-
-    /// What is left of the index is complete up to its last message.
-    fn index_start_after_crash(&self) -> Option<i64> {
-        let end = self.index?.end_offset();
-        Some(end.unwrap_or_else(|| self.log.min()))
+        (was_there && index.is_empty()).then(|| self.log.min())
     }
 
     /// Begin of the file from which on queues or index lack something.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::checkpoint::{Checkpoint, CheckpointFile};
 use crate::flush::settle_waiters;
+use crate::index::Index;
 use crate::mapped_file::maps;
 use crate::shared::Shared;
 
@@ -62,17 +63,20 @@ impl Upkeep {
         if last || now_ms - self.thorough_ms >= thorough_every_ms {
             shared.queues.flush(0)?;
             self.next.queues_timestamp = dispatched.timestamp;
+            if let Some(index) = &shared.index {
+                index.flush()?;
+                // 0 says that there is none: recovery must not look for it.
+                let timestamp = if index.is_empty() {
+                    0
+                } else {
+                    dispatched.timestamp
+                };
+                self.next.index_timestamp = timestamp;
+            }
             self.thorough_ms = now_ms;
         } else {
             shared.queues.flush(DIRTY_BYTES_MIN)?;
-        }
-        if let Some(index) = &shared.index {
-            let flushed = if last {
-                index.flush_all()?
-            } else {
-                index.flush_full()?
-            };
-            self.next.index_timestamp = self.next.index_timestamp.max(flushed);
+            shared.index.as_ref().map_or(Ok(()), Index::flush_full)?;
         }
         self.next.log_timestamp = log_timestamp;
         self.file.write(self.next)?;

@@ -138,6 +138,46 @@ impl IndexFile {
         true
     }
 
+    /// Keeps the entries in front that point before an offset, and clears the others; slots are
+    /// built again from the entries, since a crash may have left them pointing anywhere. Recovery
+    /// only.
+    pub(crate) fn cut(&self, physical_offset: i64) {
+        for slot in 0..self.size.slots {
+            self.cells.set(self.slot_at(slot), 0);
+        }
+        self.cells.set(USED_SLOTS_AT, 0);
+        self.next_entry.store(1, Ordering::Release);
+        let mut kept = true;
+        let mut last_offset = 0;
+        for number in 1..self.size.entries {
+            let at = self.entry_at(number);
+            let hash = self.cells.get(at);
+            let offset = self.cells.get_i64(at + 4);
+            let seconds = self.cells.get(at + 12);
+            if (hash, offset, seconds) == (0, 0, 0) {
+                break;
+            }
+            kept &= (last_offset..physical_offset).contains(&offset);
+            if kept {
+                let timestamp = self.begin_timestamp() + i64::from(seconds) * 1_000;
+                self.put(hash, offset, timestamp);
+                last_offset = offset;
+            } else {
+                self.clear_entry(number);
+            }
+        }
+        if self.is_empty() {
+            self.cells.set(NEXT_ENTRY_AT, 1);
+        }
+    }
+
+    fn clear_entry(&self, number: u32) {
+        let at = self.entry_at(number);
+        for cell in (at..at + ENTRY_BYTES).step_by(4) {
+            self.cells.set(cell, 0);
+        }
+    }
+
     /// Adds the physical offsets of entries that match, newest first.
     pub(crate) fn find(&self, wanted: Wanted, found: &mut Vec<i64>) {
         let next = self.next_entry.load(Ordering::Acquire);
@@ -234,6 +274,29 @@ mod tests {
             assert_eq!(file.end_offset(), 300);
             assert!(file.overlaps(15_000, 16_000) && !file.overlaps(15_001, 16_000));
         }
+    }
+
+    #[test]
+    fn a_cut_file_holds_its_front_and_nothing_stale() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0");
+        let file = IndexFile::open(&path, SIZE).unwrap();
+        for (hash, offset, time) in [(4, 0, 10_000), (1, 200, 11_000), (4, 300, 15_000)] {
+            file.put(hash, offset, time);
+        }
+        // As if the slot's page had not reached the disk.
+        file.cells.set(file.slot_at(4), 0);
+        file.cut(300);
+        for file in [&file, &IndexFile::open(&path, SIZE).unwrap()] {
+            assert_eq!(found(file, wanted(4, 0, i64::MAX)), [0]);
+            assert_eq!(found(file, wanted(1, 0, i64::MAX)), [200]);
+            assert_eq!((file.used(), file.end_offset()), (2, 200));
+        }
+        file.cut(i64::MAX);
+        assert_eq!(file.used(), 2, "nothing stale comes back");
+        file.cut(0);
+        assert!(file.is_empty());
+        assert!(IndexFile::open(&path, SIZE).unwrap().is_empty());
     }
 
     #[test]

@@ -25,8 +25,8 @@ pub(crate) struct Index {
     size: IndexSize,
     clock: Clock,
     files: RwLock<Vec<Arc<IndexFile>>>,
-    /// Files up to this store time are full and on the disk.
-    flushed_timestamp: AtomicI64,
+    /// Files up to this physical offset are full and on the disk.
+    flushed_full: AtomicI64,
 }
 
 /// Keys of one message.
@@ -59,7 +59,7 @@ impl Index {
             size,
             clock,
             files: RwLock::new(files),
-            flushed_timestamp: AtomicI64::new(0),
+            flushed_full: AtomicI64::new(-1),
         })
     }
 
@@ -75,11 +75,23 @@ impl Index {
         last.map_or((0, 0), |file| (file.end_offset(), file.end_timestamp()))
     }
 
-    /// Removes the files that a crash may have left half-written: all with messages after this
-    /// time. Recovery only.
-    pub(crate) fn remove_after(&self, timestamp: i64) -> Result<(), OpenError> {
-        self.remove_where(|file| file.end_timestamp() > timestamp)
+    /// Forgets the messages at an offset and behind it, which a crash may have left half-written.
+    /// Recovery only.
+    pub(crate) fn cut(&self, physical_offset: i64) -> Result<(), OpenError> {
+        for file in self.files().clone().iter().rev() {
+            file.cut(physical_offset);
+            if !file.is_empty() && file.end_offset() < physical_offset && file.is_full() {
+                // Files before a full one end before it, and were flushed before it was begun.
+                break;
+            }
+        }
+        self.remove_where(IndexFile::is_empty)
             .map_err(OpenError::io("remove files of", &self.dir))
+    }
+
+    /// Whether there is no file.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files().is_empty()
     }
 
     /// Removes the files whose messages all lie before an offset, but never the last.
@@ -188,29 +200,24 @@ impl Index {
         found
     }
 
-    /// Forces full files to the disk and returns up to which store time all are there.
-    pub(crate) fn flush_full(&self) -> io::Result<i64> {
+    /// Forces full files to the disk, each once.
+    pub(crate) fn flush_full(&self) -> io::Result<()> {
         let files = self.files().clone();
-        let flushed = self.flushed_timestamp.load(Ordering::Acquire);
-        let due = |file: &&Arc<IndexFile>| file.is_full() && file.end_timestamp() > flushed;
-        for file in files.iter().filter(due) {
+        let flushed = self.flushed_full.load(Ordering::Acquire);
+        let full = files.iter().filter(|file| file.is_full());
+        for file in full.filter(|file| file.end_offset() > flushed) {
             file.flush()?;
-            let end = file.end_timestamp();
-            self.flushed_timestamp.fetch_max(end, Ordering::AcqRel);
+            self.flushed_full
+                .fetch_max(file.end_offset(), Ordering::AcqRel);
         }
-        Ok(self.flushed_timestamp.load(Ordering::Acquire))
+        Ok(())
     }
 
-    /// Forces all files to the disk and returns up to which store time; for closing, when nobody
-    /// writes any more.
-    pub(crate) fn flush_all(&self) -> io::Result<i64> {
-        let flushed = self.flush_full()?;
+    /// Forces all files to the disk.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        self.flush_full()?;
         let last = self.files().last().cloned();
-        let Some(last) = last else {
-            return Ok(flushed);
-        };
-        last.flush()?;
-        Ok(last.end_timestamp().max(flushed))
+        last.map_or(Ok(()), |last| last.flush())
     }
 
     fn files(&self) -> RwLockReadGuard<'_, Vec<Arc<IndexFile>>> {
@@ -291,16 +298,21 @@ mod tests {
     }
 
     #[test]
-    fn files_go_by_time_and_by_offset() {
+    fn files_go_at_either_end() {
         let dir = tempfile::tempdir().unwrap();
         let index = index(dir.path());
         for number in 0..6 {
             put(&index, "a", number * 100, 1_000 * number);
         }
-        assert_eq!(index.flush_full().unwrap(), 5_000);
+        index.flush().unwrap();
         index.remove_before(400).unwrap();
         assert_eq!(find(&index, "a"), [500, 400]);
-        index.remove_after(4_500).unwrap();
-        assert!(find(&index, "a").is_empty());
+        index.cut(500).unwrap();
+        assert_eq!(find(&index, "a"), [400]);
+        put(&index, "a", 450, 9_000);
+        assert_eq!(find(&index, "a"), [450, 400]);
+        index.cut(400).unwrap();
+        assert!(index.is_empty());
+        assert!(names_in(dir.path()).unwrap().is_empty());
     }
 }
