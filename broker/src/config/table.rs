@@ -189,7 +189,7 @@ thrustmq_settings::config! {
         /// Threads that pull for lite pull consumers.
         lite_pull_threads "litePullMessageThreadPoolNums": usize = 16 + 2 * processors(), fixed in 1..=1_024;
         /// Threads that query.
-        query_threads "queryMessageThreadPoolNums": usize = 8 + processors(), fixed in 1..=1_024;
+        query_threads "queryMessageThreadPoolNums": usize = 8 + 2 * processors(), fixed in 1..=1_024;
         /// Threads for everything without a pool of its own.
         admin_threads "adminBrokerThreadPoolNums": usize = 16, fixed in 1..=1_024;
         /// Threads for clients that leave.
