@@ -13,6 +13,7 @@ fn java_sends_and_receives_with_json_headers() -> anyhow::Result<()> {
     java_sends_and_receives(HeaderEncoding::Json)
 }
 
+/// And through the port two below, which clients call the VIP channel.
 #[test]
 fn java_sends_and_receives_with_binary_headers() -> anyhow::Result<()> {
     java_sends_and_receives(HeaderEncoding::RocketMq)
@@ -31,7 +32,15 @@ fn java_sends_and_receives(encoding: HeaderEncoding) -> anyhow::Result<()> {
 pub(crate) fn send_and_receive(cluster: &Cluster, encoding: HeaderEncoding) -> anyhow::Result<()> {
     let directory = cluster.directory();
     let namesrv = cluster.namesrv();
-    let options = [("namesrv", namesrv.as_str()), ("topic", "JavaTopic")];
+    let port = match encoding {
+        HeaderEncoding::Json => "main",
+        HeaderEncoding::RocketMq => "fast",
+    };
+    let options = [
+        ("namesrv", namesrv.as_str()),
+        ("topic", "JavaTopic"),
+        ("port", port),
+    ];
     if let Some(program) = peer::java(&directory, encoding, "send-receive", &options) {
         peer::run(program, &directory, TIMEOUT)?;
     }

@@ -5,7 +5,6 @@ use std::net::TcpListener;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Context;
 use thrustmq_integration_tests::cluster::Cluster;
 use thrustmq_integration_tests::ports::free_port;
 use thrustmq_integration_tests::toolchain;
@@ -114,7 +113,7 @@ fn an_idle_standalone_is_small() -> anyhow::Result<()> {
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))
         .and_then(|value| value.trim().strip_suffix(" kB"))
-        .context("the resident memory of the process")?;
+        .ok_or_else(|| anyhow::anyhow!("no resident memory in {status}"))?;
     assert!(resident_kb.parse::<u32>()? < 40_000, "{resident_kb} kB");
     cluster.stop(&[])
 }

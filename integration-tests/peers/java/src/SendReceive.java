@@ -24,6 +24,7 @@ final class SendReceive {
     private static final int EACH = 20;
     private final String namesrv;
     private final String topic;
+    private final boolean fastPort;
     private final Set<String> sent = new TreeSet<>();
     private final Map<String, MessageExt> received = new ConcurrentHashMap<>();
     private final Set<String> tagged = new ConcurrentSkipListSet<>();
@@ -32,6 +33,7 @@ final class SendReceive {
     private SendReceive(Map<String, String> options) {
         namesrv = options.get("namesrv");
         topic = options.get("topic");
+        fastPort = "fast".equals(options.get("port"));
     }
 
     static String run(Map<String, String> options) throws Exception {
@@ -47,6 +49,7 @@ final class SendReceive {
         });
         var some = Clients.consumer(namesrv, topic + "-some", topic, "TagA || TagB", message -> tagged.add(message.getKeys()));
         DefaultMQProducer producer = Clients.producer(namesrv, topic + "-producer");
+        producer.setVipChannelEnabled(fastPort);
         SendResult first = sendSync(producer);
         sendAsync(producer);
         sendOneway(producer);
