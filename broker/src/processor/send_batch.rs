@@ -4,13 +4,12 @@ use thrustmq_proto_compat::header::SendMessageResponseHeader;
 use thrustmq_proto_compat::message::batch::{self, BatchItem};
 use thrustmq_proto_compat::message::id::OffsetId;
 use thrustmq_proto_compat::message::names;
-use thrustmq_proto_compat::message::properties;
 use thrustmq_proto_compat::message::sys_flag;
 use thrustmq_remoting::Refusal;
 use thrustmq_store::AppendedBatch;
 
 use super::send::{Sending, Stored, append_refusal, illegal};
-use super::send_properties::{Found, to_store};
+use super::send_properties::Found;
 use crate::refusal;
 
 /// Longest topic of a batch.
@@ -38,8 +37,7 @@ pub(super) fn store(sending: &Sending<'_>) -> Result<Stored, Refusal> {
     if items.is_empty() {
         return Err(illegal(sending.config));
     }
-    let common = to_store(common, &found, &sending.additions(), 0);
-    let appended = append(sending, &items, &common)?;
+    let appended = append(sending, &items)?;
     Ok(Stored {
         header: answer_header(sending, &appended, found.unique_key),
         end_offset: appended.end_offset,
@@ -47,29 +45,14 @@ pub(super) fn store(sending: &Sending<'_>) -> Result<Stored, Refusal> {
     })
 }
 
-/// Each message is stored with its own properties followed by those of the batch.
-fn append(
-    sending: &Sending<'_>,
-    items: &[BatchItem<'_>],
-    common: &str,
-) -> Result<AppendedBatch, Refusal> {
-    let texts: Vec<String> = items
-        .iter()
-        .map(|item| joined(item.properties, common))
-        .collect();
-    let items: Vec<BatchItem<'_>> = items
-        .iter()
-        .zip(&texts)
-        .map(|(item, text)| BatchItem {
-            properties: text,
-            ..*item
-        })
-        .collect();
+/// Each message is stored with its own properties only: those of the batch say how to store it, and
+/// its unique key would hide those of the messages (Java did so until ISSUE #9416).
+fn append(sending: &Sending<'_>, items: &[BatchItem<'_>]) -> Result<AppendedBatch, Refusal> {
     let broker = sending.broker;
     let message = sending.new_message();
     let appended = broker
         .store
-        .append_batch(&message, &items)
+        .append_batch(&message, items)
         .map_err(|error| {
             broker.stats.record_put_failure();
             append_refusal(sending.config, &error)
@@ -83,16 +66,6 @@ fn append(
         .stats
         .record_put_time(broker.clock.now_ms() - sending.begun_ms);
     Ok(appended)
-}
-
-fn joined(own: &str, common: &str) -> String {
-    let mut text = String::with_capacity(own.len() + common.len() + 1);
-    text.push_str(own);
-    if !own.is_empty() && !own.ends_with(properties::ENTRY_SEPARATOR) {
-        text.push(properties::ENTRY_SEPARATOR);
-    }
-    text.push_str(common);
-    text
 }
 
 fn answer_header(

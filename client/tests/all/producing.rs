@@ -100,6 +100,16 @@ async fn all_ways_of_sending_deliver() {
         "awaited", "batch-0", "batch-1", "batch-2", "batch-3", "batch-4", "callback", "oneway",
     ];
     assert_eq!(received.bodies(), expected);
+    let mut ids: Vec<_> = received
+        .all()
+        .iter()
+        .filter(|message| message.body.starts_with(b"batch"))
+        .map(thrustmq_client::ReceivedMessage::message_id)
+        .collect();
+    ids.sort();
+    let mut sent_ids: Vec<_> = receipt.msg_id.split(',').collect();
+    sent_ids.sort();
+    assert_eq!(ids, sent_ids, "each message of a batch has its own id");
     consumer.shutdown().await;
     producer.shutdown().await;
     servers.stop().await;
