@@ -18,14 +18,14 @@ fn threads() -> BTreeSet<String> {
         .collect()
 }
 
-async fn wait_for_none(after: &str) {
+async fn wait_until(what: &str, is_so: impl Fn(&BTreeSet<String>) -> bool) {
     for _ in 0..500 {
-        if threads().is_empty() {
+        if is_so(&threads()) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("after {after} there are still {:?}", threads());
+    panic!("waited in vain for {what}, there are {:?}", threads());
 }
 
 #[tokio::test]
@@ -44,12 +44,13 @@ async fn no_thread_outlives_its_client() {
             .start(|_| async { ConsumeResult::Success })
             .await
             .unwrap();
-        assert!(!threads().is_empty(), "they are named otherwise now");
+        // A thread names itself a moment after it started.
+        wait_until("threads to start", |threads| threads.len() >= 2).await;
         if is_shut_down {
             consumer.shutdown().await;
             producer.shutdown().await;
         }
         drop((consumer, producer));
-        wait_for_none(if is_shut_down { "shutdown" } else { "dropping" }).await;
+        wait_until("all threads to end", BTreeSet::is_empty).await;
     }
 }

@@ -79,7 +79,11 @@ async fn a_batch_gets_offsets_in_a_row_and_keeps_its_messages_properties() {
         batch::encode(&item, &mut body).unwrap();
     }
     broker.send("orders", 1, "first", &[]).await;
-    let mut header = send_header("orders", 1, &[("UNIQ_KEY", "whole batch"), ("shared", "yes")]);
+    let mut header = send_header(
+        "orders",
+        1,
+        &[("UNIQ_KEY", "whole batch"), ("shared", "yes")],
+    );
     header.batch = true;
     let sent = broker.send_as::<SendBatchMessage>(&header, body).await;
     assert_eq!((sent.queue_id, sent.queue_offset), (1, 1));
