@@ -53,7 +53,6 @@ const DURING: &[&str] = &[
     "sendMessage -n NS -t AdminTopic -p text -k sentkey -c TagS -b broker-a -i 1",
     "consumeMessage -n NS -t AdminTopic -b broker-a -i QUEUE_ID -o QUEUE_OFFSET -c 1",
     "statsAll -n NS -t AdminTopic",
-    "statsAll -n NS -a -t AdminTopic",
     "getBrokerConfig -n NS -b BROKER",
     "updateBrokerConfig -n NS -b BROKER -k flushConsumerOffsetInterval -v 4000",
     "updateBrokerConfig -n NS -c DefaultCluster -k flushConsumerOffsetInterval -v 5000",
@@ -91,8 +90,9 @@ const STEADY_STATUS: &[&str] = &[
 
 /// Configuration keys whose values differ on purpose, or by where the servers of this test stand.
 const OWN_CONFIGURATION: &[&str] = &[
-    // One thread appends; see docs/decisions.
+    // Sizes of pools that we chose; one thread appends.
     "sendMessageThreadPoolNums",
+    "queryMessageThreadPoolNums",
     // The Java broker of this test has small files and its own directories and ports.
     "listenPort",
     "haListenPort",
