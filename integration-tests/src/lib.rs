@@ -4,13 +4,16 @@
 //! dependency order.
 #![forbid(unsafe_code)]
 
-pub mod admin;
-pub mod cluster;
 pub mod log_gate;
 pub mod normal_form;
-pub mod peer;
 pub mod ports;
-pub mod server;
-pub mod toolchain;
 pub mod wait;
 pub mod wire;
+
+pub mod server;
+pub mod toolchain;
+
+pub mod cluster;
+pub mod peer;
+
+pub mod admin;
