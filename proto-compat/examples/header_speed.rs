@@ -5,7 +5,6 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use bytes::BytesMut;
 use thrustmq_proto_compat::command::{Command, Encoding};
 use thrustmq_proto_compat::frame;
 use thrustmq_proto_compat::header::{SendMessageRequestHeaderV2, SendMessageResponseHeader};
@@ -28,7 +27,7 @@ fn main() {
             let read = black_box(&command).header::<SendMessageRequestHeaderV2>();
             black_box(read.expect("our own header"));
         });
-        let mut out = BytesMut::with_capacity(4096);
+        let mut out = Vec::with_capacity(4096);
         report(encoding, "make and encode answer", || {
             let mut answer = Command::answer(ResponseCode::SUCCESS).with_header(&sent());
             answer.encoding = encoding;

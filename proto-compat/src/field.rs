@@ -115,6 +115,11 @@ impl ExtFields {
         self.ranges.is_empty()
     }
 
+    /// Bytes of all keys and values.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// The value of `key`; of two with the same key, the later.
     pub fn get(&self, key: &str) -> Option<&str> {
         let found = self.ranges.iter().rev().find(|r| self.key(r) == key)?;

@@ -93,7 +93,7 @@ pub fn decode(mut frame: Bytes) -> Result<Command, FrameError> {
 
 /// Appends everything of the frame that stands before the body. The caller writes the body's pieces
 /// after it; the length already counts them.
-pub fn encode_head(command: &Command, out: &mut BytesMut) -> Result<(), FrameError> {
+pub fn encode_head(command: &Command, out: &mut Vec<u8>) -> Result<(), FrameError> {
     let start = out.len();
     out.put_u64(0);
     let encoded = match command.encoding {
@@ -122,10 +122,10 @@ pub fn encode_head(command: &Command, out: &mut BytesMut) -> Result<(), FrameErr
 
 /// The whole frame in one piece; tests and small tools use it, connections write the pieces.
 pub fn encode(command: &Command) -> Result<Bytes, FrameError> {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     encode_head(command, &mut out)?;
     out.extend_from_slice(&command.body.to_bytes());
-    Ok(out.freeze())
+    Ok(out.into())
 }
 
 #[cfg(test)]
@@ -190,12 +190,12 @@ mod tests {
     #[test]
     fn what_is_too_long_to_send_is_refused_and_leaves_nothing() {
         let command = Command::new(0).with_body(vec![0; FRAME_BYTES_MAX]);
-        let mut out = BytesMut::from("before");
+        let mut out = b"before".to_vec();
         let refused = encode_head(&command, &mut out);
         assert!(
             matches!(refused, Err(FrameError::TooLong(_))),
             "{refused:?}"
         );
-        assert_eq!(out, "before");
+        assert_eq!(out, b"before");
     }
 }

@@ -5,7 +5,7 @@
 
 use std::io::IoSlice;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use thrustmq_proto_compat::command::Body;
 
 /// A body piece up to this size is copied: that costs less than a slice of its own in the write call.
@@ -17,7 +17,7 @@ const KEPT_BODIES_MAX: usize = 256;
 /// Frames in the order in which they are sent.
 #[derive(Default)]
 pub(crate) struct Batch {
-    heads: BytesMut,
+    heads: Vec<u8>,
     bodies: Vec<PlacedBody>,
     bytes: usize,
     /// How much of `heads` is written.

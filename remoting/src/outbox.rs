@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
-use bytes::BytesMut;
 use thrustmq_proto_compat::command::{Body, Command};
 use thrustmq_proto_compat::frame::{self, FrameError};
 
@@ -226,7 +225,7 @@ const KEPT_HEAD_BYTES_MAX: usize = 64 * 1024;
 fn with_head<R>(command: &Command, push: impl FnOnce(&[u8]) -> R) -> Result<R, PushError> {
     HEAD.with_borrow_mut(|head| {
         if head.capacity() > KEPT_HEAD_BYTES_MAX {
-            *head = BytesMut::new();
+            *head = Vec::new();
         }
         head.clear();
         frame::encode_head(command, head).map_err(PushError::Frame)?;
@@ -235,7 +234,7 @@ fn with_head<R>(command: &Command, push: impl FnOnce(&[u8]) -> R) -> Result<R, P
 }
 
 thread_local! {
-    static HEAD: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+    static HEAD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static TURN: RefCell<Turn> = const { RefCell::new(Turn { is_on: false, to_wake: Vec::new() }) };
 }
 

@@ -75,6 +75,10 @@ impl<H> Reply<H> {
 
     /// With one more field beside the typed header.
     pub fn with_field<T: FieldValue>(mut self, key: &str, value: T) -> Self {
+        if self.fields.is_empty() {
+            self.fields =
+                ExtFields::with_capacity(EXTRA_FIELDS_EXPECTED, EXTRA_TEXT_BYTES_EXPECTED);
+        }
         self.fields.push(key, &value);
         self
     }
@@ -90,9 +94,12 @@ impl Reply<()> {
 /// Bit 0 of the flag; a command relayed from elsewhere may come without it.
 const ANSWER_FLAG: i32 = 1;
 
-/// An answer's typed header has a few short fields; room for them saves growing twice.
+/// The fields of a send's answer, which is the longest of the frequent ones: room for them, those
+/// beside the typed header included, saves growing.
 const FIELDS_EXPECTED: usize = 8;
-const FIELD_TEXT_BYTES_EXPECTED: usize = 128;
+const FIELD_TEXT_BYTES_EXPECTED: usize = 192;
+const EXTRA_FIELDS_EXPECTED: usize = 2;
+const EXTRA_TEXT_BYTES_EXPECTED: usize = 48;
 
 impl<H: Header> Reply<H> {
     fn into_answer(self) -> Command {

@@ -122,7 +122,7 @@ impl<'a> Scanner<'a> {
     /// Takes text up to an escape or the closing quote, one of which must come.
     fn plain(&mut self, quote: u8) -> Result<&'a str, BodyError> {
         let rest = self.rest();
-        let length = rest.bytes().position(|b| b == quote || b == b'\\');
+        let length = memchr::memchr2(quote, b'\\', rest.as_bytes());
         let length = length.ok_or_else(|| self.error("text without its closing quote"))?;
         self.at += length;
         Ok(rest.get(..length).unwrap_or_default())

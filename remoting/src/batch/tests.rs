@@ -1,6 +1,6 @@
 use std::io::IoSlice;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use thrustmq_proto_compat::clock::Clock;
 use thrustmq_proto_compat::command::{Body, Command};
 use thrustmq_proto_compat::frame;
@@ -8,7 +8,7 @@ use thrustmq_proto_compat::frame;
 use super::Batch;
 
 fn push(batch: &mut Batch, command: &Command) {
-    let mut head = BytesMut::new();
+    let mut head = Vec::new();
     frame::encode_head(command, &mut head).unwrap();
     batch.push(&head, &command.body);
 }
