@@ -216,6 +216,7 @@ fn the_load_generator_sends_and_pulls() {
             (&0.into(), &().into())
         );
         assert!(report["messages"].as_u64().unwrap() > 100, "{report}");
+        assert!(report["generator_cpu_us_per_message"].is_f64(), "{report}");
         assert!(report["p99_us"].as_u64().unwrap() >= report["p50_us"].as_u64().unwrap());
         assert!(
             report["server_cpu_us_per_message"].as_f64().unwrap() > 0.0,

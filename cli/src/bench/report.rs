@@ -26,6 +26,8 @@ pub(super) struct Report {
     pub(super) p999_us: u64,
     /// CPU time of the process of `--pid` for each message.
     pub(super) server_cpu_us_per_message: Option<f64>,
+    /// CPU time of this process for each message.
+    pub(super) generator_cpu_us_per_message: Option<f64>,
 }
 
 impl Report {
@@ -64,6 +66,9 @@ impl Report {
         ];
         if let Some(cpu_us) = self.server_cpu_us_per_message {
             lines.push(format!("  {cpu_us:>12.2} µs of server CPU a message"));
+        }
+        if let Some(cpu_us) = self.generator_cpu_us_per_message {
+            lines.push(format!("  {cpu_us:>12.2} µs of generator CPU a message"));
         }
         if self.failures > 0 {
             let first = self.first_failure.as_deref().unwrap_or_default();
