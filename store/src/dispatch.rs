@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::thread;
 use std::time::Duration;
 
 use thrustmq_proto_compat::message::record::{CheckBody, RecordError, RecordView};
@@ -164,6 +165,8 @@ pub(crate) fn run(shared: &Shared) {
             if stopping {
                 return;
             }
+            // Whoever appends now, on this core, is let on once before it has to pay for a wake-up.
+            thread::yield_now();
             shared
                 .wake_dispatch
                 .wait(IDLE, || shared.visible_end() > from);
