@@ -30,6 +30,9 @@ const READ_BYTES: usize = 256 * 1024;
 /// No more requests are added to a write that has so much.
 const WRITE_BYTES: usize = 1024 * 1024;
 
+/// The share of the slots that is free when they are filled again.
+const FILL_SHARE: usize = 4;
+
 /// Opens a connection to a broker.
 pub(super) async fn open(address: &str) -> anyhow::Result<TcpStream> {
     let connecting = time::timeout(CALL_TIMEOUT, TcpStream::connect(address)).await;
@@ -122,7 +125,7 @@ impl Connection {
 
     /// Adds requests, if it is time for a write.
     fn fill(&mut self, now: Instant) {
-        let worth_writing = (self.sent.len() / 4).max(1);
+        let worth_writing = (self.sent.len() / FILL_SHARE).max(1);
         if !self.outgoing.is_empty() || self.free.len() < worth_writing {
             return;
         }
@@ -154,7 +157,7 @@ impl Connection {
             }
         };
         if read_bytes == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(io::Error::other("the broker closed the connection"));
         }
         Ok(())
     }
@@ -183,5 +186,91 @@ impl Connection {
             }
         }
         Ok(has_failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use thrustmq_proto_compat::clock::Clock;
+    use thrustmq_proto_compat::command::Command;
+    use thrustmq_proto_compat::message::id::UniqueKeys;
+    use thrustmq_proto_compat::response_code::ResponseCode;
+    use tokio::net::TcpListener;
+
+    use super::super::send::SendRequests;
+    use super::super::target::TargetQueue;
+    use super::*;
+
+    const IN_FLIGHT: u16 = 8;
+
+    fn sends() -> Requests {
+        let queue = TargetQueue {
+            queue: thrustmq_client::MessageQueue::default(),
+            offset_min: 0,
+            offset_max: 0,
+        };
+        let clock = Clock::system();
+        let keys = UniqueKeys::new(Ipv4Addr::LOCALHOST.into(), 1, 1, clock.clone());
+        Requests::Send(SendRequests::new(&[queue], 10, 1, &keys, clock).unwrap())
+    }
+
+    async fn next_request(stream: &mut TcpStream, received: &mut BytesMut) -> Option<Command> {
+        loop {
+            if let Some(frame) = frame::split(received).unwrap() {
+                return Some(frame::decode(frame).unwrap());
+            }
+            if stream.read_buf(received).await.unwrap() == 0 {
+                return None;
+            }
+        }
+    }
+
+    /// Closes the first connection; on the second refuses the first request, takes the others, and
+    /// ends the run at the hundredth. Says how many it answered.
+    async fn broker(listener: TcpListener, phase: Arc<AtomicU8>) -> u16 {
+        let (mut first, _) = listener.accept().await.unwrap();
+        next_request(&mut first, &mut BytesMut::new()).await;
+        drop(first);
+        let (mut second, _) = listener.accept().await.unwrap();
+        let mut received = BytesMut::new();
+        let mut answered = 0;
+        while let Some(request) = next_request(&mut second, &mut received).await {
+            let mut answer = Command::answer(match answered {
+                0 => ResponseCode::SYSTEM_BUSY,
+                _ => ResponseCode::SUCCESS,
+            });
+            answer.opaque = request.opaque;
+            answered += 1;
+            if answered == 100 {
+                phase.store(OVER, Ordering::Relaxed);
+            }
+            for piece in frame::encode(&answer).unwrap().chunks(50) {
+                second.write_all(piece).await.unwrap();
+            }
+        }
+        answered
+    }
+
+    #[tokio::test]
+    async fn failures_are_counted_and_the_load_goes_on_until_all_is_answered() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let phase = Arc::new(AtomicU8::new(MEASURING));
+        let stream = open(&address).await.unwrap();
+        let connection = Connection::new(address, IN_FLIGHT, sends(), phase.clone());
+        let broker = tokio::spawn(broker(listener, phase));
+        let measured = connection.run(stream).await;
+        let answered = broker.await.unwrap();
+        assert_eq!(measured.failures, 2, "{:?}", measured.first_failure);
+        // Answers that come once it is over do not count.
+        let in_flight = u64::from(IN_FLIGHT);
+        assert!(
+            (99 - in_flight..=99).contains(&measured.messages),
+            "{}",
+            measured.messages
+        );
+        assert!((100..=100 + IN_FLIGHT).contains(&answered), "{answered}");
     }
 }
