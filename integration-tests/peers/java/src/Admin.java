@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
@@ -95,13 +96,24 @@ final class Admin {
         admin.shutdown();
     }
 
+    /** Clients send again by themselves only where they may choose the queue. */
+    private SendResult sendTo(MessageQueue queue, Message message) throws Exception {
+        while (true) {
+            try {
+                return producer.send(message, queue);
+            } catch (MQBrokerException e) {
+                Peer.check(Clients.isBusy(e), e.toString());
+            }
+        }
+    }
+
     /** Returns the offset ids and the unique ids, a message a line, once all were received and committed. */
     private String send(String topic, int count) throws Exception {
         List<String> ids = new ArrayList<>();
         int before = received.get();
         for (int i = 0; i < count; i++) {
             Message message = new Message(topic, "TagA", "key" + i, ("body " + i).getBytes(StandardCharsets.UTF_8));
-            SendResult result = producer.send(message, new MessageQueue(topic, "broker-a", i % 4));
+            SendResult result = sendTo(new MessageQueue(topic, "broker-a", i % 4), message);
             ids.add(result.getOffsetMsgId() + " " + result.getMsgId() + " " + result.getMessageQueue().getQueueId() + " " + result.getQueueOffset());
         }
         Peer.await("the consumer", 30_000, () -> received.get() >= before + count);

@@ -3,11 +3,13 @@ import java.util.function.Consumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.remoting.protocol.ResponseCode;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /** Clients with the settings that all programs share. */
@@ -19,6 +21,7 @@ final class Clients {
         DefaultMQProducer producer = new DefaultMQProducer(group);
         producer.setNamesrvAddr(namesrv);
         producer.setInstanceName(group + "-" + System.nanoTime());
+        producer.setSendMsgTimeout(10_000); // a loaded machine may stand still for a while
         producer.start();
         return producer;
     }
@@ -44,6 +47,11 @@ final class Clients {
         admin.setInstanceName("admin-" + System.nanoTime());
         admin.start();
         return admin;
+    }
+
+    /** A busy broker did not store the message and asks to send it again; a slow machine makes brokers busy. */
+    static boolean isBusy(Throwable e) {
+        return e instanceof MQBrokerException && ((MQBrokerException) e).getResponseCode() == ResponseCode.SYSTEM_BUSY;
     }
 
     /** Creates the topic on every master of the cluster and waits until the name server knows it. */

@@ -6,13 +6,11 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicIntegerArray;
 import java.util.concurrent.atomic.AtomicReference;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
-import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
-import org.apache.rocketmq.remoting.protocol.ResponseCode;
 
 /** Many messages to one consumer while a second joins and leaves: none lost, duplicates only around the rebalance. */
 final class Rebalance {
@@ -116,7 +114,7 @@ final class Rebalance {
             @Override
             public void onException(Throwable e) {
                 try {
-                    if (!isBusy(e)) {
+                    if (!Clients.isBusy(e)) {
                         throw e;
                     }
                     busy.incrementAndGet();
@@ -127,10 +125,5 @@ final class Rebalance {
                 }
             }
         });
-    }
-
-    /** A busy broker did not store the message and asks to send it again; a slow machine makes brokers busy. */
-    private static boolean isBusy(Throwable e) {
-        return e instanceof MQBrokerException && ((MQBrokerException) e).getResponseCode() == ResponseCode.SYSTEM_BUSY;
     }
 }
