@@ -125,8 +125,6 @@ thrustmq_settings::config! {
         // Sending.
         /// Longest message body, bytes.
         message_bytes_max "maxMessageSize": i32 = 4_194_304, live in 1..=16_000_000;
-        /// Whether transactional messages are refused.
-        reject_transaction_message "rejectTransactionMessage": bool = false, live;
         /// Delay of each level: a number and one of s, m, h, d.
         message_delay_level "messageDelayLevel": String =
             "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(), fixed;
