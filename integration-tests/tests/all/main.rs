@@ -3,6 +3,7 @@
 mod bad_input;
 mod clients;
 mod directories;
+mod killed;
 mod lifecycle;
 mod load;
 mod mixed;
