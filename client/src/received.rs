@@ -94,7 +94,7 @@ pub(crate) mod tests {
             properties,
         };
         let mut bytes = Vec::new();
-        record::encode(&message, &mut bytes).unwrap();
+        record::encode(&message, record::Checksum::Omit, &mut bytes).unwrap();
         let placement = Placement {
             queue_offset,
             physical_offset: queue_offset * 1_000,

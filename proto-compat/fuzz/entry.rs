@@ -44,8 +44,17 @@ pub(crate) fn record(bytes: &[u8]) {
     if let Ok(view) = record::check(bytes, record::CheckBody::Skip) {
         assert!(view.record_bytes <= bytes.len(), "reads beyond the record");
         let properties = view.properties_text();
-        let mut written = Vec::new();
-        if record::encode(&view.as_new(&properties), &mut written).is_ok() {
+        for checksum in [record::Checksum::Append, record::Checksum::Omit] {
+            let mut written = Vec::new();
+            if record::encode(&view.as_new(&properties), checksum, &mut written).is_err() {
+                continue;
+            }
+            let placement = record::Placement {
+                queue_offset: view.queue_offset,
+                physical_offset: view.physical_offset,
+                store_timestamp: view.store_timestamp,
+            };
+            record::patch(&mut written, placement);
             let again = record::check(&written, record::CheckBody::Crc);
             assert_eq!(again.map(|r| r.body), Ok(view.body));
         }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use thrustmq_proto_compat::message::record::Placement;
+use thrustmq_proto_compat::message::record::{Checksum, Placement};
 use thrustmq_proto_compat::message::sys_flag;
 
 use crate::api::{Appended, AppendedBatch, NewBatchItem, NewMessage};
@@ -28,7 +28,7 @@ struct Stored {
 pub(crate) fn append(shared: &Shared, message: &NewMessage<'_>) -> Result<Appended, AppendError> {
     let stored = store(shared, message, |records| {
         check_body(shared, message.body.len())?;
-        records.push(message)?;
+        records.push(message, checksum(shared))?;
         Ok(())
     })?;
     let Placement {
@@ -58,12 +58,13 @@ pub(crate) fn append_batch(
         }
         check_body(shared, items.iter().map(|item| item.body.len()).sum())?;
         for item in items {
-            records.push(&NewMessage {
+            let message = NewMessage {
                 flag: item.flag,
                 body: item.body,
                 properties: item.properties,
                 ..*common
-            })?;
+            };
+            records.push(&message, checksum(shared))?;
         }
         // Relative to the first, whose place is not known yet.
         let mut at = 0;
@@ -128,6 +129,14 @@ fn check_writable(shared: &Shared) -> Result<(), AppendError> {
     match page_cache_busy_ms(shared) {
         Some(held_ms) => Err(AppendError::PageCacheBusy { held_ms }),
         None => Ok(()),
+    }
+}
+
+fn checksum(shared: &Shared) -> Checksum {
+    if shared.options.record_checksum {
+        Checksum::Append
+    } else {
+        Checksum::Omit
     }
 }
 

@@ -14,7 +14,7 @@ pub enum FlushMode {
     Sync,
 }
 
-/// Settings of a store. The defaults are those of RocketMQ.
+/// Settings of a store. The defaults are those of RocketMQ, but for `record_checksum`.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     /// Directory of all files.
@@ -57,8 +57,13 @@ pub struct StoreOptions {
     pub delete_files_max: usize,
     /// Pause between two looks for files to delete, milliseconds.
     pub clean_interval_ms: u64,
-    /// Whether recovery compares checksums of bodies.
+    /// Whether records are stored with a checksum over all of them, not of the body alone. It is
+    /// one more property, `__CRC32#`.
+    pub record_checksum: bool,
+    /// Whether recovery compares checksums.
     pub check_crc_on_recovery: bool,
+    /// Whether recovery refuses records without a checksum over all of them.
+    pub force_record_checksum: bool,
     /// An append lock held so long means that the page cache cannot follow, milliseconds.
     pub page_cache_busy_ms: i64,
     /// Share of the memory in which the newest messages are taken to be cached, percent.
@@ -109,7 +114,9 @@ impl Default for StoreOptions {
             disk_warning_percent: 90,
             delete_files_max: 10,
             clean_interval_ms: 10_000,
+            record_checksum: true,
             check_crc_on_recovery: true,
+            force_record_checksum: false,
             page_cache_busy_ms: 1_000,
             memory_share_percent: 40,
             read_limit_in_memory: ReadLimit {

@@ -241,10 +241,13 @@ impl Recovery<'_> {
     }
 
     fn check_body(&self) -> CheckBody {
-        if self.aborted && self.options.check_crc_on_recovery {
-            CheckBody::Crc
-        } else {
-            CheckBody::Skip
+        match (
+            self.aborted && self.options.check_crc_on_recovery,
+            self.options.force_record_checksum,
+        ) {
+            (false, _) => CheckBody::Skip,
+            (true, false) => CheckBody::Crc,
+            (true, true) => CheckBody::CrcDemanded,
         }
     }
 

@@ -341,9 +341,10 @@ fn illegal_messages_are_refused_and_leave_no_trace() {
         );
     }
     let result = store.append(&message("t", 0, b"", &properties));
+    // With a separator and the checksum of 20 bytes.
     assert!(matches!(
         result,
-        Err(AppendError::PropertiesTooLong { bytes: 40_000 })
+        Err(AppendError::PropertiesTooLong { bytes: 40_021 })
     ));
     assert_eq!(append(&store, "t", 0, "fine").queue_offset, 0);
     assert_eq!(store.counters().put_failures, 6);
@@ -422,4 +423,45 @@ fn a_store_with_a_dead_thread_takes_nothing() {
     assert_eq!(store.not_writable(), Some(NotWritable::ThreadDied));
     let result = store.append(&message("t", 0, b"x", ""));
     assert!(matches!(result, Err(AppendError::NotWritable(_))));
+}
+
+#[test]
+fn a_record_has_one_checksum_and_none_if_that_is_off() {
+    let tags = "TAGS\u{1}a\u{2}";
+    let stale = "__CRC32#\u{1}1234567890\u{2}";
+    let given = [
+        tags.to_owned(),
+        format!("{stale}{tags}"),
+        format!("{tags}{stale}"),
+    ];
+    for record_checksum in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(StoreOptions {
+            record_checksum,
+            ..options(dir.path())
+        });
+        for properties in &given {
+            store.append(&message("t", 0, b"x", properties)).unwrap();
+        }
+        let item = |properties| NewBatchItem {
+            flag: 0,
+            body: b"x",
+            properties,
+        };
+        let items = given.each_ref().map(|text| item(text.as_str()));
+        store
+            .append_batch(&message("t", 0, b"", ""), &items)
+            .unwrap();
+        wait_dispatched(&store);
+        let outcome = read(&store, "t", 0, 0);
+        assert_eq!(outcome.message_count, 6);
+        for bytes in &outcome.records {
+            let view = record::check(bytes, CheckBody::Crc).unwrap();
+            let text = view.properties_text();
+            let rest = text.strip_prefix(tags).unwrap();
+            assert_eq!(rest.len(), if record_checksum { 20 } else { 0 }, "{text}");
+            let demanded = record::check(bytes, CheckBody::CrcDemanded);
+            assert_eq!(demanded.is_ok(), record_checksum);
+        }
+    }
 }

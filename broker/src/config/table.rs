@@ -252,6 +252,10 @@ thrustmq_settings::config! {
         index_entries "maxIndexNum": u32 = 20_000_000, fixed in 1..=100_000_000;
         /// Whether checksums are checked when the log is read back after a start.
         check_crc_on_recover "checkCRCOnRecover": bool = true, fixed;
+        /// Whether messages are stored with a checksum over the whole record: the property `__CRC32#`.
+        record_checksum "enabledAppendPropCRC": bool = true, fixed;
+        /// Whether messages without that checksum are refused when the log is read back after a start.
+        force_record_checksum "forceVerifyPropCRC": bool = false, fixed;
         /// Hours of the day at which old files are deleted, separated by `;`.
         delete_when "deleteWhen": String = "04".to_owned(), fixed;
         /// Files of the log are kept this long after they were last written, hours.

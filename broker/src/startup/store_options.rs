@@ -36,6 +36,8 @@ pub(super) fn store_options(config: &BrokerConfig) -> Result<StoreOptions, Start
         disk_max_used_percent: config.disk_used_ratio_max,
         disk_clean_forcibly_percent: config.disk_clean_forcibly_ratio,
         disk_warning_percent: config.disk_warning_ratio,
+        record_checksum: config.record_checksum,
+        force_record_checksum: config.force_record_checksum,
         check_crc_on_recovery: config.check_crc_on_recover,
         page_cache_busy_ms: config.log_busy_ms_max,
         memory_share_percent: u32::try_from(config.memory_ratio_max).unwrap_or(100),

@@ -182,7 +182,7 @@ fn record() -> Vec<u8> {
         properties: "",
     };
     let mut bytes = Vec::new();
-    record::encode(&message, &mut bytes).unwrap();
+    record::encode(&message, record::Checksum::Omit, &mut bytes).unwrap();
     bytes
 }
 

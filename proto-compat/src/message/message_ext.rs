@@ -73,7 +73,7 @@ impl MessageExt {
     /// # Errors
     /// The bytes are no sound record, or the body does not decompress within `body_bytes_max`.
     pub fn decode(bytes: &Bytes, body_bytes_max: usize) -> Result<Self, DecodeError> {
-        let view = record::check(bytes, CheckBody::Crc)?;
+        let view = record::check(bytes, CheckBody::BodyCrc)?;
         let (body, flag) = if sys_flag::is_compressed(view.sys_flag) && !view.body.is_empty() {
             let body = decompress(view.body, view.sys_flag, body_bytes_max)?;
             (
@@ -164,7 +164,7 @@ pub fn decode_all(body: &Bytes, body_bytes_max: usize) -> DecodedMessages {
 mod tests {
     use super::*;
     use crate::message::compress::{CompressionType, compress};
-    use crate::message::record::{NewMessage, Placement};
+    use crate::message::record::{Checksum, NewMessage, Placement};
 
     fn append(into: &mut Vec<u8>, body: &[u8], flag: i32) {
         let message = NewMessage {
@@ -181,7 +181,7 @@ mod tests {
             properties: "UNIQ_KEY\u{1}U\u{2}KEYS\u{1}a  b\u{2}TAGS\u{1}x\u{2}",
         };
         let start = into.len();
-        record::encode(&message, into).unwrap();
+        record::encode(&message, Checksum::Omit, into).unwrap();
         let placement = Placement {
             queue_offset: 1,
             physical_offset: 2,

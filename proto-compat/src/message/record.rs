@@ -5,10 +5,11 @@
 //! that it reads.
 
 mod check;
+mod checksum;
 mod encode;
 
 pub use check::{CheckBody, RecordError, RecordView, check};
-pub use encode::{EncodeError, NewMessage, Placement, blank, encode, encoded_bytes, patch};
+pub use encode::{Checksum, EncodeError, NewMessage, Placement, blank, encode, patch};
 
 /// Magic of a record whose topic length takes one byte.
 pub const MAGIC_V1: i32 = 0xDAA3_20A7_u32 as i32;

@@ -1,6 +1,7 @@
 //! The one writer of the log: gives each record its place and copies it into the map.
 //!
-//! Records come encoded; under the append lock only offsets and the store time are patched in. The
+//! Records come encoded; under the append lock only offsets, the store time and the
+//! checksum over all of it are patched in. The
 //! appender owns the queue offsets, so that there is no second lock.
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thrustmq_proto_compat::clock::Clock;
 use thrustmq_proto_compat::message::record::{
-    self, BLANK_BYTES, EncodeError, NewMessage, Placement,
+    self, BLANK_BYTES, Checksum, EncodeError, NewMessage, Placement,
 };
 
 use super::CommitLog;
@@ -31,8 +32,12 @@ pub(crate) struct EncodedRecords {
 }
 
 impl EncodedRecords {
-    pub(crate) fn push(&mut self, message: &NewMessage<'_>) -> Result<(), EncodeError> {
-        let length = record::encode(message, &mut self.bytes)?;
+    pub(crate) fn push(
+        &mut self,
+        message: &NewMessage<'_>,
+        checksum: Checksum,
+    ) -> Result<(), EncodeError> {
+        let length = record::encode(message, checksum, &mut self.bytes)?;
         self.lengths.push(length);
         Ok(())
     }

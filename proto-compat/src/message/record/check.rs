@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::checksum::{self, Ending};
 use super::{BLANK_BYTES, MAGIC_BLANK, MAGIC_V1, MAGIC_V2, NewMessage, body_crc};
 use crate::message::cursor::{Cursor, OutOfBytes};
 use crate::message::sys_flag;
@@ -44,18 +45,38 @@ pub enum RecordError {
         /// As computed.
         found: i32,
     },
+    /// The record is not the one that was stored.
+    #[error("record checksum is {found:#x}, stored was {stored:#x}")]
+    BadRecordCrc {
+        /// As stored.
+        stored: u64,
+        /// As computed.
+        found: u64,
+    },
+    /// The record ends with what was its checksum, but for one byte.
+    #[error("record checksum is damaged")]
+    DamagedRecordCrc,
+    /// The record has no checksum, which was demanded.
+    #[error("record without checksum")]
+    NoRecordCrc,
     /// The topic is not text.
     #[error("topic is not UTF-8")]
     BadTopic,
 }
 
-/// How much [`check`] looks at.
+/// How much [`check`] compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckBody {
     /// Magic and lengths only.
     Skip,
-    /// The body's checksum as well.
+    /// The body's checksum as well. For what has travelled: Java's brokers and proxies write some
+    /// records again for the way, and leave the record's checksum as it was
+    /// (`Broker2Client.checkProducerTransactionState`, `PopMessageProcessor`, `RemotingConverter`).
+    BodyCrc,
+    /// The body's checksum, and the whole record's if it has one.
     Crc,
+    /// As `Crc`, and a record without a checksum is refused (Java: `forceVerifyPropCRC`).
+    CrcDemanded,
 }
 
 /// A record's fields, borrowed from its bytes.
@@ -160,11 +181,14 @@ pub fn check(bytes: &[u8], body: CheckBody) -> Result<RecordView<'_>, RecordErro
         need: length?,
         have: bytes.len(),
     })?;
+    if matches!(body, CheckBody::Crc | CheckBody::CrcDemanded) {
+        check_record_crc(record, body)?;
+    }
     let view = fields(record).map_err(|error| match error {
         PartError::OutOfBytes => RecordError::BadLength { total },
         PartError::Topic => RecordError::BadTopic,
     })?;
-    if body == CheckBody::Crc && !view.body.is_empty() {
+    if body != CheckBody::Skip && !view.body.is_empty() {
         let found = body_crc(view.body);
         if found != view.body_crc {
             return Err(RecordError::BadCrc {
@@ -174,6 +198,21 @@ pub fn check(bytes: &[u8], body: CheckBody) -> Result<RecordView<'_>, RecordErro
         }
     }
     Ok(view)
+}
+
+fn check_record_crc(record: &[u8], body: CheckBody) -> Result<(), RecordError> {
+    match checksum::ending(record) {
+        Ending::Checksum(stored) => {
+            let found = checksum::compute(record);
+            if found != stored {
+                return Err(RecordError::BadRecordCrc { stored, found });
+            }
+            Ok(())
+        }
+        Ending::Damaged => Err(RecordError::DamagedRecordCrc),
+        Ending::Other if body == CheckBody::CrcDemanded => Err(RecordError::NoRecordCrc),
+        Ending::Other => Ok(()),
+    }
 }
 
 /// Why a part of a record cannot be read.

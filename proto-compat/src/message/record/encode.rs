@@ -1,12 +1,14 @@
 //! Writing records: once before their place is known, then the place into them.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
+use super::checksum::Ending;
 use super::{
     BLANK_BYTES, BORN_HOST_AT, FIXED_BYTES, MAGIC_BLANK, MAGIC_V1, MAGIC_V2, PHYSICAL_OFFSET_AT,
-    QUEUE_OFFSET_AT, SYS_FLAG_AT, TOPIC_BYTES_MAX, TOPIC_BYTES_MAX_V1, body_crc, i32_at,
+    QUEUE_OFFSET_AT, SYS_FLAG_AT, TOPIC_BYTES_MAX, TOPIC_BYTES_MAX_V1, body_crc, checksum, i32_at,
 };
-use crate::message::properties::TEXT_BYTES_MAX;
+use crate::message::properties::{ENTRY_SEPARATOR, TEXT_BYTES_MAX};
 use crate::message::sys_flag;
 
 /// What a writer knows of a message before it has a place in the log.
@@ -47,6 +49,15 @@ pub struct Placement {
     pub store_timestamp: i64,
 }
 
+/// Whether a record is written with a checksum over all of it (Java: `enabledAppendPropCRC`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checksum {
+    /// As its last property, `__CRC32#`, of 20 bytes.
+    Append,
+    /// Only the body's: nothing vouches for the other fields.
+    Omit,
+}
+
 /// Why a message cannot become a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
@@ -70,54 +81,94 @@ pub enum EncodeError {
     },
 }
 
-/// Bytes that the message takes as a record.
-///
-/// # Errors
-/// The topic, the properties or the whole do not fit.
-pub fn encoded_bytes(message: &NewMessage<'_>) -> Result<usize, EncodeError> {
-    let topic_bytes = message.topic.len();
-    if topic_bytes == 0 || topic_bytes > TOPIC_BYTES_MAX {
-        return Err(EncodeError::TopicLength { bytes: topic_bytes });
-    }
-    let properties_bytes = message.properties.len();
-    if properties_bytes > TEXT_BYTES_MAX {
-        return Err(EncodeError::PropertiesTooLong {
-            bytes: properties_bytes,
-        });
-    }
-    let flag = host_bits(message);
-    let topic_length_bytes = if topic_bytes > TOPIC_BYTES_MAX_V1 {
-        2
-    } else {
-        1
-    };
-    let around = FIXED_BYTES
-        + sys_flag::born_host_bytes(flag)
-        + sys_flag::store_host_bytes(flag)
-        + topic_length_bytes
-        + topic_bytes
-        + properties_bytes;
-    let total = around.saturating_add(message.body.len());
-    if i32::try_from(total).is_err() {
-        return Err(EncodeError::BodyTooLong {
-            bytes: message.body.len(),
-        });
-    }
-    Ok(total)
+/// Parts of a record whose bytes are known before it is written.
+struct Parts<'a> {
+    /// Without checksum.
+    properties: Cow<'a, str>,
+    /// Between the properties and the checksum, where the text lacks it.
+    separator: &'static [u8],
+    checksum_bytes: usize,
 }
 
-/// Appends the record to `into`, with queue offset, physical offset and store time still 0, and
-/// returns its length.
+impl<'a> Parts<'a> {
+    fn of(message: &NewMessage<'a>, checksum: Checksum) -> Self {
+        // A message that is stored again brings the checksum of its former record.
+        let properties = checksum::strip(message.properties);
+        // What a reader would take for a damaged checksum must not be the end.
+        let is_ambiguous = || checksum::ending(properties.as_bytes()) != Ending::Other;
+        if checksum == Checksum::Omit && !is_ambiguous() {
+            return Self {
+                properties,
+                separator: &[],
+                checksum_bytes: 0,
+            };
+        }
+        let is_closed = properties.is_empty() || properties.ends_with(ENTRY_SEPARATOR);
+        Self {
+            properties,
+            separator: if is_closed { &[] } else { &[2] },
+            checksum_bytes: checksum::CHECKSUM_BYTES,
+        }
+    }
+
+    fn properties_bytes(&self) -> usize {
+        self.properties.len() + self.separator.len() + self.checksum_bytes
+    }
+
+    /// Bytes of the whole record.
+    fn record_bytes(&self, message: &NewMessage<'_>) -> Result<usize, EncodeError> {
+        let topic_bytes = message.topic.len();
+        if topic_bytes == 0 || topic_bytes > TOPIC_BYTES_MAX {
+            return Err(EncodeError::TopicLength { bytes: topic_bytes });
+        }
+        let properties_bytes = self.properties_bytes();
+        if properties_bytes > TEXT_BYTES_MAX {
+            return Err(EncodeError::PropertiesTooLong {
+                bytes: properties_bytes,
+            });
+        }
+        let flag = host_bits(message);
+        let around = FIXED_BYTES
+            + sys_flag::born_host_bytes(flag)
+            + sys_flag::store_host_bytes(flag)
+            + if is_long(message.topic) { 2 } else { 1 }
+            + topic_bytes
+            + properties_bytes;
+        let total = around.saturating_add(message.body.len());
+        if i32::try_from(total).is_err() {
+            return Err(EncodeError::BodyTooLong {
+                bytes: message.body.len(),
+            });
+        }
+        Ok(total)
+    }
+}
+
+fn is_long(topic: &str) -> bool {
+    topic.len() > TOPIC_BYTES_MAX_V1
+}
+
+/// Appends the record to `into`, with queue offset, physical offset, store time and checksum still
+/// 0, and returns its length. A checksum among the message's properties is left out.
 ///
 /// # Errors
-/// Those of [`encoded_bytes`]; nothing is appended then.
-pub fn encode(message: &NewMessage<'_>, into: &mut Vec<u8>) -> Result<usize, EncodeError> {
-    let total = encoded_bytes(message)?;
-    let long_topic = message.topic.len() > TOPIC_BYTES_MAX_V1;
+/// The topic, the properties or the whole do not fit; nothing is appended then.
+pub fn encode(
+    message: &NewMessage<'_>,
+    checksum: Checksum,
+    into: &mut Vec<u8>,
+) -> Result<usize, EncodeError> {
+    let parts = Parts::of(message, checksum);
+    let total = parts.record_bytes(message)?;
     into.reserve(total);
     let start = into.len();
+    let magic = if is_long(message.topic) {
+        MAGIC_V2
+    } else {
+        MAGIC_V1
+    };
     put_i32(into, total as i32);
-    put_i32(into, if long_topic { MAGIC_V2 } else { MAGIC_V1 });
+    put_i32(into, magic);
     put_i32(into, body_crc(message.body));
     put_i32(into, message.queue_id);
     put_i32(into, message.flag);
@@ -132,19 +183,28 @@ pub fn encode(message: &NewMessage<'_>, into: &mut Vec<u8>) -> Result<usize, Enc
     put_i64(into, message.prepared_transaction_offset);
     put_i32(into, message.body.len() as i32);
     into.extend_from_slice(message.body);
-    if long_topic {
-        into.extend_from_slice(&(message.topic.len() as u16).to_be_bytes());
-    } else {
-        into.push(message.topic.len() as u8);
-    }
-    into.extend_from_slice(message.topic.as_bytes());
-    into.extend_from_slice(&(message.properties.len() as i16).to_be_bytes());
-    into.extend_from_slice(message.properties.as_bytes());
+    put_text(into, message.topic, &parts);
     debug_assert_eq!(into.len() - start, total);
     Ok(total)
 }
 
-/// Writes the placement into an encoded record.
+/// Topic and properties, with their lengths.
+fn put_text(into: &mut Vec<u8>, topic: &str, parts: &Parts<'_>) {
+    if is_long(topic) {
+        into.extend_from_slice(&(topic.len() as u16).to_be_bytes());
+    } else {
+        into.push(topic.len() as u8);
+    }
+    into.extend_from_slice(topic.as_bytes());
+    into.extend_from_slice(&(parts.properties_bytes() as i16).to_be_bytes());
+    into.extend_from_slice(parts.properties.as_bytes());
+    into.extend_from_slice(parts.separator);
+    if parts.checksum_bytes > 0 {
+        checksum::reserve(into);
+    }
+}
+
+/// Writes the placement into an encoded record, and the checksum that it then has.
 ///
 /// Bytes too short to be a record are left alone.
 pub fn patch(record: &mut [u8], placement: Placement) {
@@ -153,6 +213,7 @@ pub fn patch(record: &mut [u8], placement: Placement) {
     put_at(record, PHYSICAL_OFFSET_AT, placement.physical_offset);
     let store_timestamp_at = BORN_HOST_AT + sys_flag::born_host_bytes(flag);
     put_at(record, store_timestamp_at, placement.store_timestamp);
+    checksum::renew(record);
 }
 
 /// The filler that ends a commit-log file with `bytes_left` bytes to spare.

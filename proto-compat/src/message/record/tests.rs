@@ -26,7 +26,7 @@ fn message<'a>() -> NewMessage<'a> {
 
 fn stored(message: &NewMessage<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let length = encode(message, &mut bytes).unwrap();
+    let length = encode(message, Checksum::Omit, &mut bytes).unwrap();
     assert_eq!(length, bytes.len());
     patch(&mut bytes, PLACE);
     bytes
@@ -56,7 +56,12 @@ fn a_record_reads_back_as_written() {
     assert_eq!(view.topic, "Topic");
     assert_eq!(view.properties_text(), "TAGS\u{1}a\u{2}");
     let mut again = Vec::new();
-    encode(&view.as_new(&view.properties_text()), &mut again).unwrap();
+    encode(
+        &view.as_new(&view.properties_text()),
+        Checksum::Omit,
+        &mut again,
+    )
+    .unwrap();
     patch(&mut again, PLACE);
     assert_eq!(again, bytes);
 }
@@ -121,7 +126,7 @@ fn what_does_not_fit_is_refused() {
         ..message()
     };
     assert_eq!(
-        encode(&topic, &mut bytes),
+        encode(&topic, Checksum::Omit, &mut bytes),
         Err(EncodeError::TopicLength { bytes: 40_000 })
     );
     let properties = NewMessage {
@@ -129,7 +134,7 @@ fn what_does_not_fit_is_refused() {
         ..message()
     };
     assert_eq!(
-        encode(&properties, &mut bytes),
+        encode(&properties, Checksum::Omit, &mut bytes),
         Err(EncodeError::PropertiesTooLong { bytes: 40_000 })
     );
     let empty = NewMessage {
@@ -137,7 +142,7 @@ fn what_does_not_fit_is_refused() {
         ..message()
     };
     assert_eq!(
-        encode(&empty, &mut bytes),
+        encode(&empty, Checksum::Omit, &mut bytes),
         Err(EncodeError::TopicLength { bytes: 0 })
     );
     assert!(bytes.is_empty());
