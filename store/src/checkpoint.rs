@@ -2,11 +2,10 @@
 //!
 //! Recovery after a crash starts from it. It never names a time later than what is flushed.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::disk::{Disk, DiskFile};
 use crate::error::OpenError;
 
 const FILE_BYTES: u64 = 4096;
@@ -55,22 +54,25 @@ impl Checkpoint {
 /// The file, open for writing by the checkpoint thread.
 #[derive(Debug)]
 pub(crate) struct CheckpointFile {
-    file: File,
+    file: DiskFile,
     last: Checkpoint,
 }
 
 impl CheckpointFile {
     /// Opens or makes the file; a damaged one reads as 0, which costs time at recovery only.
-    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(OpenError::io("open", path))?;
-        file.set_len(FILE_BYTES)
+    pub(crate) fn open(disk: &Disk, path: &Path) -> Result<Self, OpenError> {
+        let file = disk.create(path).map_err(OpenError::io("open", path))?;
+        let is_new = file
+            .length()
+            .map_err(OpenError::io("read length of", path))?
+            == 0;
+        file.set_length(FILE_BYTES)
             .map_err(OpenError::io("grow", path))?;
+        if is_new {
+            let dir = path.parent().unwrap_or(path);
+            let synced = disk.sync_directory(dir);
+            synced.map_err(OpenError::io("sync", dir))?;
+        }
         let last = read(&file).map_err(OpenError::io("read", path))?;
         Ok(Self { file, last })
     }
@@ -90,13 +92,13 @@ impl CheckpointFile {
             place.copy_from_slice(&field.to_be_bytes());
         }
         self.file.write_all_at(&bytes, 0)?;
-        self.file.sync_data()?;
+        self.file.sync()?;
         self.last = checkpoint;
         Ok(())
     }
 }
 
-fn read(file: &File) -> io::Result<Checkpoint> {
+fn read(file: &DiskFile) -> io::Result<Checkpoint> {
     let mut bytes = [0; 40];
     file.read_exact_at(&mut bytes, 0)?;
     let mut fields = bytes.chunks_exact(8).map(|chunk| {
@@ -130,11 +132,16 @@ mod tests {
             master_flushed_offset: 7,
             confirm_offset: 6,
         };
-        let mut file = CheckpointFile::open(&path).unwrap();
+        let mut file = CheckpointFile::open(&Disk::default(), &path).unwrap();
         assert_eq!(file.last(), Checkpoint::default());
         file.write(checkpoint).unwrap();
         drop(file);
-        assert_eq!(CheckpointFile::open(&path).unwrap().last(), checkpoint);
+        assert_eq!(
+            CheckpointFile::open(&Disk::default(), &path)
+                .unwrap()
+                .last(),
+            checkpoint
+        );
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 4096);
         assert_eq!(checkpoint.safe_timestamp(false), 6_000);
         assert_eq!(checkpoint.safe_timestamp(true), 5_000);

@@ -4,20 +4,21 @@
 //! The list grows by its one appender and shrinks at its head by retention. Files are mapped when
 //! first used and unmapped when idle, so that many queues fit a process.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::disk::Disk;
 use crate::error::OpenError;
-use crate::layout::{names_in, offset_name, offset_of_name, sync_directory};
-use crate::mapped_file::{MappedFile, Place, reserve};
+use crate::layout::{names_in, offset_name, offset_of_name};
+use crate::mapped_file::{MappedFile, Place, Used};
 
 /// One file of the sequence.
 #[derive(Debug)]
 pub(crate) struct QueueFile {
     /// Offset at which it begins.
     pub(crate) start: i64,
+    disk: Disk,
     path: PathBuf,
     bytes: usize,
     place: Place,
@@ -27,7 +28,7 @@ pub(crate) struct QueueFile {
 #[derive(Debug)]
 enum FileState {
     Mapped { file: Arc<MappedFile>, used: bool },
-    Unmapped { written: usize },
+    Unmapped(Used),
 }
 
 impl QueueFile {
@@ -48,9 +49,8 @@ impl QueueFile {
                 *used = true;
                 Ok(Arc::clone(file))
             }
-            FileState::Unmapped { written } => {
-                let file = MappedFile::open(&self.path, self.bytes, *written, self.place)?;
-                let file = Arc::new(file);
+            FileState::Unmapped(used) => {
+                let file = Arc::new(self.open(*used)?);
                 *state = FileState::Mapped {
                     file: Arc::clone(&file),
                     used: true,
@@ -62,33 +62,29 @@ impl QueueFile {
 
     /// The whole file, whatever of it counts: for recovery, which finds that out.
     pub(crate) fn map_for_recovery(&self) -> io::Result<MappedFile> {
-        MappedFile::open(&self.path, self.bytes, self.bytes, self.place)
+        self.open(Used::written(self.bytes))
+    }
+
+    fn open(&self, used: Used) -> io::Result<MappedFile> {
+        MappedFile::open(&self.disk, &self.path, self.bytes, used, self.place)
     }
 
     /// Says how much of the file counts; recovery only.
     pub(crate) fn restore(&self, written: usize) {
         assert!(written <= self.bytes, "written {written} of {}", self.bytes);
-        *self.state() = FileState::Unmapped { written };
+        *self.state() = FileState::Unmapped(Used::written(written));
     }
 
     /// Clears what lies behind the bytes that count, so that it can never be taken for written.
     /// Of what is derived, the clearing is durable with the next flush of the file.
     pub(crate) fn clear_rest(&self, written: usize) -> io::Result<()> {
-        use rustix::fs::{FallocateFlags, fallocate};
-        let file = fs::OpenOptions::new().write(true).open(&self.path)?;
-        let (from, length) = (written as u64, (self.bytes - written) as u64);
-        if length == 0 {
+        if written == self.bytes {
             return Ok(());
         }
-        let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        if fallocate(&file, mode, from, length).is_err() {
-            // Cutting and growing clears as well, on file systems without holes.
-            file.set_len(from)?;
-            file.set_len(self.bytes as u64)?;
-        }
+        let file = self.disk.open(&self.path)?;
+        file.clear_from(written as u64)?;
         if self.place == Place::Reserved {
-            reserve(&file, self.bytes as u64)?;
-            file.sync_all()?;
+            file.sync()?;
         }
         Ok(())
     }
@@ -106,11 +102,11 @@ impl QueueFile {
     /// Unmaps if nobody holds it.
     fn unmap_if_free(&self) -> bool {
         let mut state = self.state();
-        let written = match &*state {
-            FileState::Mapped { file, .. } if Arc::strong_count(file) == 1 => file.written(),
-            FileState::Mapped { .. } | FileState::Unmapped { .. } => return false,
+        let used = match &*state {
+            FileState::Mapped { file, .. } if Arc::strong_count(file) == 1 => file.used(),
+            FileState::Mapped { .. } | FileState::Unmapped(_) => return false,
         };
-        *state = FileState::Unmapped { written };
+        *state = FileState::Unmapped(used);
         true
     }
 
@@ -120,11 +116,13 @@ impl QueueFile {
         self.map()?.flush(inside(from), inside(to))
     }
 
+    fn length(&self) -> Result<u64, OpenError> {
+        let length = self.disk.length(&self.path);
+        length.map_err(OpenError::io("read length of", &self.path))
+    }
+
     fn remove(&self) -> io::Result<()> {
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        }
+        self.disk.remove(&self.path)
     }
 
     fn state(&self) -> MutexGuard<'_, FileState> {
@@ -135,6 +133,7 @@ impl QueueFile {
 /// The files of one sequence, in order and without a gap.
 #[derive(Debug)]
 pub(crate) struct FileQueue {
+    disk: Disk,
     dir: PathBuf,
     file_bytes: usize,
     place: Place,
@@ -143,8 +142,9 @@ pub(crate) struct FileQueue {
 
 impl FileQueue {
     /// A sequence without files.
-    pub(crate) fn empty(dir: PathBuf, file_bytes: usize, place: Place) -> Self {
+    pub(crate) fn empty(disk: Disk, dir: PathBuf, file_bytes: usize, place: Place) -> Self {
         Self {
+            disk,
             dir,
             file_bytes,
             place,
@@ -153,8 +153,13 @@ impl FileQueue {
     }
 
     /// The files of a directory; each counts as full until recovery says otherwise.
-    pub(crate) fn open(dir: PathBuf, file_bytes: usize, place: Place) -> Result<Self, OpenError> {
-        let queue = Self::empty(dir, file_bytes, place);
+    pub(crate) fn open(
+        disk: Disk,
+        dir: PathBuf,
+        file_bytes: usize,
+        place: Place,
+    ) -> Result<Self, OpenError> {
+        let queue = Self::empty(disk, dir, file_bytes, place);
         let mut files = queue.files_in_directory()?;
         queue.drop_unfinished(&mut files)?;
         for (file, next) in files.iter().zip(files.iter().skip(1)) {
@@ -168,7 +173,7 @@ impl FileQueue {
     }
 
     fn files_in_directory(&self) -> Result<Vec<Arc<QueueFile>>, OpenError> {
-        let names = names_in(&self.dir)?;
+        let names = names_in(&self.disk, &self.dir)?;
         let starts = names.iter().filter_map(|name| offset_of_name(name));
         let file = |start| Arc::new(self.file(start, self.file_bytes));
         Ok(starts.map(file).collect())
@@ -177,7 +182,7 @@ impl FileQueue {
     /// A crash while making a file leaves it empty; that file goes. Any other length is an error.
     fn drop_unfinished(&self, files: &mut Vec<Arc<QueueFile>>) -> Result<(), OpenError> {
         while let Some(last) = files.last() {
-            let length = file_length(&last.path)?;
+            let length = last.length()?;
             if length > 0 {
                 break;
             }
@@ -185,7 +190,7 @@ impl FileQueue {
             files.pop();
         }
         for file in files {
-            let found = file_length(&file.path)?;
+            let found = file.length()?;
             let expected = self.file_bytes as u64;
             if found != expected {
                 let path = file.path.clone();
@@ -234,13 +239,13 @@ impl FileQueue {
 
     /// Makes a file without adding it to the list. What lies there already is nobody's.
     pub(crate) fn make(&self, start: i64) -> io::Result<Arc<QueueFile>> {
-        fs::create_dir_all(&self.dir)?;
+        self.disk.make_directories(&self.dir)?;
         let file = Arc::new(self.file(start, 0));
         file.remove()?;
         file.map()?;
         // What is derived can be made again; a log file has to be found after a power cut.
         if self.place == Place::Reserved {
-            sync_directory(&self.dir)?;
+            self.disk.sync_directory(&self.dir)?;
         }
         Ok(file)
     }
@@ -282,10 +287,7 @@ impl FileQueue {
     pub(crate) fn remove_all(&self) -> io::Result<()> {
         let removed = std::mem::take(&mut *self.files_mut());
         remove_all(&removed)?;
-        match fs::remove_dir(&self.dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        }
+        self.disk.remove_directory(&self.dir)
     }
 
     /// Forces a range of offsets to the disk.
@@ -316,10 +318,11 @@ impl FileQueue {
     fn file(&self, start: i64, written: usize) -> QueueFile {
         QueueFile {
             start,
+            disk: self.disk.clone(),
             path: self.dir.join(offset_name(start)),
             bytes: self.file_bytes,
             place: self.place,
-            state: Mutex::new(FileState::Unmapped { written }),
+            state: Mutex::new(FileState::Unmapped(Used::written(written))),
         }
     }
 
@@ -339,23 +342,24 @@ fn remove_all(files: &[Arc<QueueFile>]) -> io::Result<usize> {
     Ok(files.len())
 }
 
-fn file_length(path: &Path) -> Result<u64, OpenError> {
-    let metadata = fs::metadata(path).map_err(OpenError::io("read length of", path))?;
-    Ok(metadata.len())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const BYTES: usize = 4096;
 
     fn three(dir: &Path) -> FileQueue {
-        let queue = FileQueue::empty(dir.into(), BYTES, Place::Sparse);
+        let queue = FileQueue::empty(Disk::default(), dir.into(), BYTES, Place::Sparse);
         for start in [8192, 12288, 16384] {
             queue.push(queue.make(start).unwrap());
         }
         queue
+    }
+
+    fn open(dir: &Path, file_bytes: usize) -> Result<FileQueue, OpenError> {
+        FileQueue::open(Disk::default(), dir.into(), file_bytes, Place::Sparse)
     }
 
     fn starts(queue: &FileQueue) -> Vec<i64> {
@@ -382,7 +386,7 @@ mod tests {
         three(dir.path());
         fs::write(dir.path().join("foreign"), "x").unwrap();
         fs::write(dir.path().join(offset_name(20480)), "").unwrap();
-        let queue = FileQueue::open(dir.path().into(), BYTES, Place::Sparse).unwrap();
+        let queue = open(dir.path(), BYTES).unwrap();
         assert_eq!(starts(&queue), [8192, 12288, 16384]);
         assert!(!dir.path().join(offset_name(20480)).exists());
     }
@@ -391,10 +395,10 @@ mod tests {
     fn gaps_and_foreign_lengths_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         three(dir.path());
-        let wrong = FileQueue::open(dir.path().into(), 2 * BYTES, Place::Sparse);
+        let wrong = open(dir.path(), 2 * BYTES);
         assert!(matches!(wrong, Err(OpenError::WrongLength { .. })));
         fs::remove_file(dir.path().join(offset_name(12288))).unwrap();
-        let gap = FileQueue::open(dir.path().into(), BYTES, Place::Sparse);
+        let gap = open(dir.path(), BYTES);
         assert!(matches!(gap, Err(OpenError::Gap { .. })));
     }
 
@@ -416,7 +420,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let queue = three(dir.path());
         let file = queue.last().unwrap();
-        file.map().unwrap().append(b"data");
+        file.map().unwrap().append(b"data").unwrap();
         assert_eq!(queue.unmap_idle(), 0, "all were used");
         assert_eq!(queue.unmap_idle(), 3);
         assert_eq!(file.map().unwrap().written(), 4);
@@ -428,7 +432,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let queue = three(dir.path());
         let file = queue.last().unwrap();
-        file.map().unwrap().append(b"kept torn");
+        file.map().unwrap().append(b"kept torn").unwrap();
         file.clear_rest(4).unwrap();
         file.restore(4);
         assert_eq!(file.map().unwrap().slice(0, 5), None);

@@ -1,12 +1,13 @@
 //! Where files lie and how they are called; the lock on the directory and the mark of a running
 //! store.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::fs::TryLockError;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, fcntl_lock};
 
+use crate::disk::{Disk, DiskFile};
 use crate::error::OpenError;
 use crate::options::StoreOptions;
 
@@ -18,6 +19,7 @@ pub(crate) struct Layout {
     pub(crate) consume_queue: PathBuf,
     pub(crate) index: PathBuf,
     pub(crate) checkpoint: PathBuf,
+    pub(crate) disk: Disk,
     abort: PathBuf,
     lock: PathBuf,
 }
@@ -33,11 +35,12 @@ impl Layout {
             checkpoint: root.join("checkpoint"),
             abort: root.join("abort"),
             lock: root.join("lock"),
+            disk: options.disk.clone(),
             root,
         }
     }
 
-    /// Makes the directories that are missing.
+    /// Makes the directories that are missing, durably.
     pub(crate) fn make_directories(&self) -> Result<(), OpenError> {
         for dir in [
             &self.root,
@@ -45,24 +48,23 @@ impl Layout {
             &self.consume_queue,
             &self.index,
         ] {
-            fs::create_dir_all(dir).map_err(OpenError::io("create", dir))?;
+            let made = self.disk.make_directories(dir);
+            for changed in made.map_err(OpenError::io("create", dir))? {
+                let synced = self.disk.sync_directory(&changed);
+                synced.map_err(OpenError::io("sync", changed))?;
+            }
         }
         Ok(())
     }
 
     /// Takes the directory for this process, until the returned lock is dropped.
     pub(crate) fn lock(&self) -> Result<DirectoryLock, OpenError> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&self.lock)
-            .map_err(OpenError::io("open", &self.lock))?;
+        let file = self.disk.create(&self.lock);
+        let file = file.map_err(OpenError::io("open", &self.lock))?;
         let in_use = || OpenError::InUse {
             root: self.root.clone(),
         };
-        match file.try_lock() {
+        match file.as_file().try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(in_use()),
             Err(TryLockError::Error(error)) => {
@@ -71,40 +73,41 @@ impl Layout {
         }
         // Java locks by fcntl, which knows nothing of the lock above; that one is needed as well,
         // since fcntl's do not exclude a second store in the same process.
-        match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match fcntl_lock(file.as_file(), FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => return Err(in_use()),
             Err(error) => return Err(OpenError::io("lock", &self.lock)(error.into())),
         }
-        file.set_len(0)
-            .and_then(|()| file.write_all(b"lock"))
+        file.set_length(0)
+            .and_then(|()| file.write_all_at(b"lock", 0))
             .map_err(OpenError::io("write", &self.lock))?;
         Ok(DirectoryLock { _file: file })
     }
 
     /// Whether the store was not closed cleanly.
-    pub(crate) fn was_aborted(&self) -> bool {
-        self.abort.exists()
+    pub(crate) fn was_aborted(&self) -> Result<bool, OpenError> {
+        let exists = self.disk.exists(&self.abort);
+        exists.map_err(OpenError::io("look for", &self.abort))
     }
 
     /// Marks the store as running.
     pub(crate) fn mark_running(&self) -> Result<(), OpenError> {
-        fs::write(&self.abort, std::process::id().to_string())
-            .and_then(|()| sync_directory(&self.root))
-            .map_err(OpenError::io("write", &self.abort))
+        let process = std::process::id().to_string();
+        let marked = self.disk.replace_file(&self.abort, process.as_bytes());
+        marked.map_err(OpenError::io("write", &self.abort))
     }
 
     /// Marks the store as cleanly closed.
     pub(crate) fn mark_closed(&self) -> io::Result<()> {
-        fs::remove_file(&self.abort)?;
-        sync_directory(&self.root)
+        self.disk.remove(&self.abort)?;
+        self.disk.sync_directory(&self.root)
     }
 }
 
 /// Held while the store is open.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock {
-    _file: File,
+    _file: DiskFile,
 }
 
 /// Name of a file that begins at an offset: 20 digits.
@@ -123,43 +126,9 @@ pub(crate) fn is_directory_name(topic: &str) -> bool {
     !topic.is_empty() && !topic.contains(['/', '\0']) && !topic.starts_with('.')
 }
 
-/// Makes new and removed names in a directory durable.
-pub(crate) fn sync_directory(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
 /// Names in a directory, sorted; none if there is no such directory.
-pub(crate) fn names_in(dir: &Path) -> Result<Vec<String>, OpenError> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(OpenError::io("list", dir)(error)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(OpenError::io("list", dir))?;
-        names.extend(entry.file_name().into_string());
-    }
-    names.sort_unstable();
-    Ok(names)
-}
-
-/// How full the disk of a directory is, percent, rounded up; 0 if it cannot be told.
-pub(crate) fn disk_used_percent(dir: &Path) -> u32 {
-    let Ok(disk) = rustix::fs::statvfs(dir) else {
-        return 0;
-    };
-    let used = disk.f_blocks.saturating_sub(disk.f_bfree);
-    let usable = used.saturating_add(disk.f_bavail).max(1);
-    let percent = used.saturating_mul(100).div_ceil(usable);
-    u32::try_from(percent).unwrap_or(100).min(100)
+pub(crate) fn names_in(disk: &Disk, dir: &Path) -> Result<Vec<String>, OpenError> {
+    disk.list(dir).map_err(OpenError::io("list", dir))
 }
 
 #[cfg(test)]
@@ -186,12 +155,6 @@ mod tests {
         assert!(matches!(layout.lock(), Err(OpenError::InUse { .. })));
         drop(lock);
         layout.lock().unwrap();
-        assert_eq!(fs::read(dir.path().join("lock")).unwrap(), b"lock");
-    }
-
-    #[test]
-    fn disks_are_between_empty_and_full() {
-        assert!((1..=100).contains(&disk_used_percent(Path::new("/"))));
-        assert_eq!(disk_used_percent(Path::new("/no/such/directory")), 0);
+        assert_eq!(std::fs::read(dir.path().join("lock")).unwrap(), b"lock");
     }
 }

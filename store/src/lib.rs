@@ -4,6 +4,8 @@
 //! the modules stand in dependency order, leaves first.
 #![deny(unsafe_code)]
 
+mod disk;
+
 mod api;
 mod error;
 mod options;
@@ -43,6 +45,7 @@ pub use api::{
     NewBatchItem, NewMessage, PUT_LATENCY_LIMITS_MS, QueryOutcome, QueryRequest, QueueEntry,
     QueueRange, ReadOutcome, ReadRequest, ReadStatus, RecordFilter, StoreCounters, Watermarks,
 };
+pub use disk::{Disk, DiskAction, DiskOperation, DiskWatcher};
 pub use error::{AppendError, NotWritable, OpenError, ReadError};
 pub use options::{FlushMode, ReadLimit, StoreOptions};
 pub use store::Store;

@@ -7,9 +7,7 @@
 //!
 //! A map stays valid when its file is unlinked; it goes when the last borrower drops it.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -17,74 +15,153 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use bytes::Bytes;
 use memmap2::MmapRaw;
 
+use crate::disk::Disk;
+
 /// Maps that exist now; a process may have some 65,000.
 static MAPS: AtomicUsize = AtomicUsize::new(0);
+
+/// A file that grows takes at least so many bytes of the disk at a time, and at most so many.
+const STEP_BYTES_MIN: usize = 4 << 10;
+const STEP_BYTES_MAX: usize = 256 << 10;
 
 /// How many files this process has mapped.
 pub(crate) fn maps() -> usize {
     MAPS.load(Ordering::Relaxed)
 }
 
-/// A map that is counted.
+/// A whole file in memory.
 #[derive(Debug)]
-struct CountedMap(MmapRaw);
+struct Map {
+    memory: MmapRaw,
+    disk: Disk,
+    path: Box<Path>,
+    /// Bytes that had their blocks when the file was opened, because it is new.
+    reserved: usize,
+}
 
-impl CountedMap {
-    fn of(file: &File) -> io::Result<Self> {
-        let map = MmapRaw::map_raw(file)?;
+impl Map {
+    /// Maps the file, making it first if it is not there.
+    fn open(disk: &Disk, path: &Path, bytes: usize, place: Place) -> io::Result<Self> {
+        let file = disk.create(path)?;
+        let length = file.length()?;
+        let wanted = bytes as u64;
+        let mut reserved = 0;
+        if length == 0 {
+            file.set_length(wanted)?;
+            if place == Place::Reserved {
+                // A file without its blocks must not be found and used at the next start.
+                let taken = file.reserve(0, wanted);
+                taken.or_else(|error| file.set_length(0).and(Err(error)))?;
+                reserved = bytes;
+            }
+        } else if length != wanted {
+            let problem = format!("file has {length} bytes, not {wanted}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        }
+        let memory = file.map(|file| MmapRaw::map_raw(file))?;
         MAPS.fetch_add(1, Ordering::Relaxed);
-        Ok(Self(map))
+        Ok(Self {
+            memory,
+            disk: disk.clone(),
+            path: path.into(),
+            reserved,
+        })
+    }
+
+    fn len(&self) -> usize {
+        self.memory.len()
+    }
+
+    /// Takes the blocks of a range.
+    fn reserve(&self, from: usize, to: usize) -> io::Result<()> {
+        let file = self.disk.open(&self.path)?;
+        file.reserve(from as u64, to as u64)
+    }
+
+    /// Forces a range to the disk.
+    fn flush(&self, from: usize, to: usize) -> io::Result<()> {
+        let to = to.min(self.len());
+        if from >= to {
+            return Ok(());
+        }
+        let flush = || self.memory.flush_range(from, to - from);
+        self.disk.flush_map(&self.path, from..to, flush)
     }
 }
 
-impl Drop for CountedMap {
+impl Drop for Map {
     fn drop(&mut self) {
         MAPS.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Deref for CountedMap {
-    type Target = MmapRaw;
-
-    fn deref(&self) -> &MmapRaw {
-        &self.0
-    }
-}
-
-/// Whether a file that has to be made takes its place on the disk at once.
+/// Which blocks of the disk a file takes, so that a full disk is an error and not a fault when the
+/// map is written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// All blocks now, so that a full disk shows here and not as a fault while appending.
+    /// All of them, when it is made or first appended to.
     Reserved,
-    /// Blocks as they are touched.
+    /// Those that are about to be written, and some ahead.
     Sparse,
 }
 
 /// An append-only mapped file.
 #[derive(Debug)]
 pub(crate) struct MappedFile {
-    map: CountedMap,
+    map: Map,
+    place: Place,
     /// End of the bytes that readers may see.
     written: AtomicUsize,
+    /// End of the bytes that have their blocks.
+    reserved: AtomicUsize,
     /// Held by the one call that is appending.
     appending: AtomicBool,
 }
 
+/// How much of an append-only file is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Used {
+    /// Bytes that are there for good.
+    pub(crate) written: usize,
+    /// Bytes that are known to have their blocks.
+    pub(crate) reserved: usize,
+}
+
+impl Used {
+    /// So many bytes are written, and of others nothing is known.
+    pub(crate) fn written(written: usize) -> Self {
+        let reserved = written;
+        Self { written, reserved }
+    }
+}
+
 impl MappedFile {
-    /// Maps the file, making it first if it is not there; `written` bytes of it are known to be
-    /// there for good.
+    /// Maps the file, making it first if it is not there.
     pub(crate) fn open(
+        disk: &Disk,
         path: &Path,
         bytes: usize,
-        written: usize,
+        used: Used,
         place: Place,
     ) -> io::Result<Self> {
+        let written = used.written;
         assert!(written <= bytes, "written {written} of {bytes} bytes");
+        let map = Map::open(disk, path, bytes, place)?;
         Ok(Self {
-            map: map(path, bytes, place)?,
+            place,
             written: AtomicUsize::new(written),
+            reserved: AtomicUsize::new(used.reserved.max(map.reserved).min(bytes)),
             appending: AtomicBool::new(false),
+            map,
         })
+    }
+
+    /// What has to be known to open it again.
+    pub(crate) fn used(&self) -> Used {
+        Used {
+            written: self.written(),
+            reserved: self.reserved.load(Ordering::Relaxed),
+        }
     }
 
     /// End of the bytes that readers may see.
@@ -98,30 +175,58 @@ impl MappedFile {
         self.map.len() - self.written()
     }
 
-    /// Puts bytes behind the written ones and returns where; nothing if they do not fit.
+    /// Puts bytes behind the written ones and returns where.
+    ///
+    /// # Errors
+    /// They do not fit, or the disk has no room for them; then nothing has changed.
     ///
     /// # Panics
     /// Two threads append at once: the callers' own lock is broken.
     #[inline]
-    pub(crate) fn append(&self, bytes: &[u8]) -> Option<usize> {
+    pub(crate) fn append(&self, bytes: &[u8]) -> io::Result<usize> {
         let busy = self.appending.swap(true, Ordering::Acquire);
         assert!(!busy, "a second thread appends to the same file");
         let at = self.written.load(Ordering::Relaxed);
-        let end = at
-            .checked_add(bytes.len())
-            .filter(|end| *end <= self.map.len());
-        if let Some(end) = end {
+        let end = self.room_for(at, bytes.len());
+        if let Ok(end) = end {
             // SAFETY: at..end lies within the map. Nobody reads behind `written`, and nobody else
             // writes there, for `appending` is held and `written` changes under it only. `bytes`
             // cannot overlap: a borrow of this map ends before `written`.
             unsafe {
-                let to = self.map.as_mut_ptr().add(at);
+                let to = self.map.memory.as_mut_ptr().add(at);
                 std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
             }
             self.written.store(end, Ordering::Release);
         }
         self.appending.store(false, Ordering::Release);
         end.map(|_| at)
+    }
+
+    /// Where so many bytes end, once they have their blocks.
+    #[inline]
+    fn room_for(&self, at: usize, length: usize) -> io::Result<usize> {
+        let end = at
+            .checked_add(length)
+            .filter(|end| *end <= self.map.len())
+            .ok_or(io::ErrorKind::FileTooLarge)?;
+        if end > self.reserved.load(Ordering::Relaxed) {
+            self.reserve(end)?;
+        }
+        Ok(end)
+    }
+
+    #[cold]
+    fn reserve(&self, end: usize) -> io::Result<()> {
+        let reserved = self.reserved.load(Ordering::Relaxed);
+        let step = reserved.clamp(STEP_BYTES_MIN, STEP_BYTES_MAX);
+        let wanted = end.max(reserved.saturating_add(step));
+        let to = match self.place {
+            Place::Reserved => self.map.len(),
+            Place::Sparse => wanted.next_multiple_of(STEP_BYTES_MIN).min(self.map.len()),
+        };
+        self.map.reserve(reserved, to)?;
+        self.reserved.store(to, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Declares the rest of the file written, whatever it holds.
@@ -144,7 +249,7 @@ impl MappedFile {
         }
         // SAFETY: at..end lies before `written`, thus within the map, was stored before the
         // acquiring load, and is never written again while the map lives.
-        Some(unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(at), length) })
+        Some(unsafe { std::slice::from_raw_parts(self.map.memory.as_ptr().add(at), length) })
     }
 
     /// All bytes written so far, kept alive by what is returned. Slices of it cost no allocation.
@@ -157,11 +262,7 @@ impl MappedFile {
 
     /// Forces a range to the disk.
     pub(crate) fn flush(&self, from: usize, to: usize) -> io::Result<()> {
-        let to = to.min(self.map.len());
-        if from >= to {
-            return Ok(());
-        }
-        self.map.flush_range(from, to - from)
+        self.map.flush(from, to)
     }
 }
 
@@ -180,14 +281,14 @@ impl AsRef<[u8]> for Shared {
 /// A mapped file of 32-bit big-endian cells, which may be changed in any order.
 #[derive(Debug)]
 pub(crate) struct MappedCells {
-    map: CountedMap,
+    map: Map,
 }
 
 impl MappedCells {
     /// Maps the file, making it first if it is not there; it takes disk blocks as it is touched.
-    pub(crate) fn open(path: &Path, bytes: usize) -> io::Result<Self> {
+    pub(crate) fn open(disk: &Disk, path: &Path, bytes: usize) -> io::Result<Self> {
         Ok(Self {
-            map: map(path, bytes, Place::Sparse)?,
+            map: Map::open(disk, path, bytes, Place::Sparse)?,
         })
     }
 
@@ -220,7 +321,7 @@ impl MappedCells {
 
     /// Forces all of it to the disk.
     pub(crate) fn flush(&self) -> io::Result<()> {
-        self.map.flush()
+        self.map.flush(0, self.map.len())
     }
 
     fn cell(&self, at: usize) -> Option<&AtomicU32> {
@@ -230,38 +331,7 @@ impl MappedCells {
         }
         // SAFETY: the cell lies within the map, which lives as long as `self`; maps begin at a page,
         // so a multiple of 4 is aligned; all access to this file goes through atomics of this size.
-        Some(unsafe { AtomicU32::from_ptr(self.map.as_mut_ptr().add(at).cast()) })
-    }
-}
-
-fn map(path: &Path, bytes: usize, place: Place) -> io::Result<CountedMap> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)?;
-    let length = file.metadata()?.len();
-    let wanted = bytes as u64;
-    if length == 0 {
-        file.set_len(wanted)?;
-        if place == Place::Reserved {
-            // A file without its blocks must not be found and used at the next start.
-            reserve(&file, wanted).or_else(|error| file.set_len(0).and(Err(error)))?;
-        }
-    } else if length != wanted {
-        let problem = format!("file has {length} bytes, not {wanted}");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
-    }
-    CountedMap::of(&file)
-}
-
-/// Takes the blocks of a file now; file systems that cannot do so leave it sparse.
-pub(crate) fn reserve(file: &File, bytes: u64) -> io::Result<()> {
-    use rustix::fs::{FallocateFlags, fallocate};
-    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
-        Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
-        Err(error) => Err(error.into()),
+        Some(unsafe { AtomicU32::from_ptr(self.map.memory.as_mut_ptr().add(at).cast()) })
     }
 }
 
@@ -269,20 +339,25 @@ pub(crate) fn reserve(file: &File, bytes: u64) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    fn opened(path: &Path, bytes: usize, written: usize, place: Place) -> io::Result<MappedFile> {
+        let used = Used::written(written);
+        MappedFile::open(&Disk::default(), path, bytes, used, place)
+    }
+
     fn new_file(bytes: usize) -> (tempfile::TempDir, Arc<MappedFile>) {
         let dir = tempfile::tempdir().unwrap();
-        let file = MappedFile::open(&dir.path().join("0"), bytes, 0, Place::Reserved).unwrap();
-        (dir, Arc::new(file))
+        let file = opened(&dir.path().join("0"), bytes, 0, Place::Reserved);
+        (dir, Arc::new(file.unwrap()))
     }
 
     #[test]
     fn readers_see_what_was_appended_and_no_more() {
         let (_dir, file) = new_file(16);
-        assert_eq!(file.append(b"hello"), Some(0));
-        assert_eq!(file.append(b"world"), Some(5));
+        assert_eq!(file.append(b"hello").unwrap(), 0);
+        assert_eq!(file.append(b"world").unwrap(), 5);
         assert_eq!(file.slice(3, 4), Some(&b"lowo"[..]));
         assert_eq!(file.slice(3, 8), None);
-        assert_eq!(file.append(b"too long"), None);
+        assert!(file.append(b"too long").is_err());
         assert_eq!((file.written(), file.bytes_left()), (10, 6));
         file.fill();
         assert_eq!(file.slice(10, 6), Some(&[0; 6][..]));
@@ -291,9 +366,9 @@ mod tests {
     #[test]
     fn shared_bytes_outlive_file_and_map() {
         let (dir, file) = new_file(16);
-        file.append(b"kept");
+        file.append(b"kept").unwrap();
         let bytes = file.share();
-        file.append(b"later");
+        file.append(b"later").unwrap();
         std::fs::remove_file(dir.path().join("0")).unwrap();
         drop(file);
         assert_eq!(bytes, &b"kept"[..]);
@@ -304,14 +379,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0");
         std::fs::write(&path, [0; 10]).unwrap();
-        assert!(MappedFile::open(&path, 16, 0, Place::Sparse).is_err());
+        assert!(opened(&path, 16, 0, Place::Sparse).is_err());
     }
 
     #[test]
     fn cells_are_big_endian_and_bounded() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0");
-        let cells = MappedCells::open(&path, 20).unwrap();
+        let cells = MappedCells::open(&Disk::default(), &path, 20).unwrap();
         cells.set(4, 0x0102_0304);
         cells.set_i64(8, -2);
         cells.set(20, 7);
@@ -321,5 +396,31 @@ mod tests {
         cells.flush().unwrap();
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!(&bytes[..8], &[0, 0, 0, 0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_sparse_file_takes_its_blocks_in_growing_steps() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0");
+        let file = opened(&path, 1 << 20, 0, Place::Sparse).unwrap();
+        let mut steps = vec![];
+        for _ in 0..1 << 10 {
+            file.append(&[7; 1 << 10]).unwrap();
+            let reserved = file.used().reserved;
+            if steps.last() != Some(&(reserved >> 10)) {
+                steps.push(reserved >> 10);
+            }
+            let taken = std::fs::metadata(&path).unwrap().blocks() * 512;
+            assert!(taken >= file.written() as u64);
+        }
+        assert_eq!(steps, [4, 8, 16, 32, 64, 128, 256, 512, 768, 1024]);
+        let again = opened(&path, 1 << 20, 5000, Place::Sparse).unwrap();
+        again.append(b"x").unwrap();
+        assert_eq!(again.used().reserved, 12 << 10);
+        let log = opened(&path, 1 << 20, 5000, Place::Reserved).unwrap();
+        assert_eq!(log.used().reserved, 5000, "readers need no blocks");
+        log.append(b"x").unwrap();
+        assert_eq!(log.used().reserved, 1 << 20);
     }
 }

@@ -42,7 +42,7 @@ pub(crate) fn open(
     let layout = Layout::of(&options);
     layout.make_directories()?;
     let lock = layout.lock()?;
-    let aborted = layout.was_aborted();
+    let aborted = layout.was_aborted()?;
     layout.mark_running()?;
     let parts = Parts::open(&options, &layout, &clock)?;
     let recovered = parts.recover(&options, aborted)?;
@@ -104,14 +104,15 @@ impl Parts {
         };
         let index = options.index_enabled.then(|| {
             let dir = layout.index.clone();
-            Index::open(dir, size, clock.clone())
+            Index::open(layout.disk.clone(), dir, size, clock.clone())
         });
         let queue_dir = layout.consume_queue.clone();
+        let queue_bytes = options.consume_queue_file_bytes;
         Ok(Self {
             log: CommitLog::open(layout, options)?,
-            queues: ConsumeQueues::open(queue_dir, options.consume_queue_file_bytes)?,
+            queues: ConsumeQueues::open(layout.disk.clone(), queue_dir, queue_bytes)?,
             index: index.transpose()?,
-            checkpoint: CheckpointFile::open(&layout.checkpoint)?,
+            checkpoint: CheckpointFile::open(&layout.disk, &layout.checkpoint)?,
         })
     }
 

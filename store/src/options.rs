@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::disk::Disk;
+
 /// When appended bytes are forced to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlushMode {
@@ -21,6 +23,8 @@ pub struct StoreOptions {
     pub root: PathBuf,
     /// Directory of the commit log, if it is not `root/commitlog`.
     pub commit_log_dir: Option<PathBuf>,
+    /// The file system; for tests, one with a watcher.
+    pub disk: Disk,
     /// Bytes of one commit-log file; fixed for the life of a directory.
     pub commit_log_file_bytes: u64,
     /// Bytes of one consume-queue file, a multiple of 20; fixed for the life of a directory.
@@ -96,6 +100,7 @@ impl Default for StoreOptions {
         Self {
             root: PathBuf::from("store"),
             commit_log_dir: None,
+            disk: Disk::default(),
             commit_log_file_bytes: 1 << 30,
             consume_queue_file_bytes: 300_000 * 20,
             index_slots: 5_000_000,

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use thrustmq_proto_compat::local_time::LocalTime;
 
-use crate::layout::disk_used_percent;
 use crate::options::StoreOptions;
 use crate::shared::Shared;
 
@@ -63,7 +62,7 @@ pub(crate) fn follow_log(shared: &Shared) -> io::Result<()> {
 
 /// Refuses appends while the disk is too full; returns how full it is, percent.
 fn watch_disk(shared: &Shared) -> u32 {
-    let used_percent = disk_used_percent(&shared.layout.commit_log);
+    let used_percent = shared.layout.disk.used_percent(&shared.layout.commit_log);
     let too_full = used_percent > shared.options.disk_warning_percent;
     if shared
         .health

@@ -12,7 +12,7 @@ use crate::api::{
     StoreCounters, Watermarks,
 };
 use crate::error::{AppendError, NotWritable, OpenError, ReadError};
-use crate::layout::{DirectoryLock, disk_used_percent};
+use crate::layout::DirectoryLock;
 use crate::options::StoreOptions;
 use crate::shared::Shared;
 use crate::{append, flush, open, read, retention, search};
@@ -208,7 +208,8 @@ impl Store {
 
     /// How full the log's disk is, percent.
     pub fn disk_used_percent(&self) -> u32 {
-        disk_used_percent(&self.shared.layout.commit_log)
+        let layout = &self.shared.layout;
+        layout.disk.used_percent(&layout.commit_log)
     }
 
     /// Why appends are refused, if they are.

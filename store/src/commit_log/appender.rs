@@ -194,7 +194,7 @@ impl Appender {
         };
         let end = patch_all(records, first, target.has_queue_entry);
         let appended = tail.map.append(&records.bytes);
-        assert!(appended.is_some(), "room was made for the records");
+        appended.map_err(|source| AppendError::CreateFile { source })?;
         if target.has_queue_entry {
             *next += records.lengths.len() as i64;
         }
@@ -228,15 +228,18 @@ impl Appender {
         let map = next
             .map()
             .map_err(|source| AppendError::CreateFile { source })?;
-        self.log.files.push(next);
         if let Some(tail) = &state.tail {
-            tail.map.append(&record::blank(left as u32));
+            if left >= BLANK_BYTES {
+                let filled = tail.map.append(&record::blank(left as u32));
+                filled.map_err(|source| AppendError::CreateFile { source })?;
+            }
             tail.map.fill();
             self.progress.advance_written(Mark {
                 end: next_start,
                 timestamp: state.last_timestamp,
             });
         }
+        self.log.files.push(next);
         state.tail = Some(Tail {
             start: next_start,
             map,

@@ -27,7 +27,7 @@ impl CommitLog {
         let file_bytes = usize::try_from(options.commit_log_file_bytes).unwrap_or(usize::MAX);
         let dir = layout.commit_log.clone();
         Ok(Arc::new(Self {
-            files: FileQueue::open(dir, file_bytes, Place::Reserved)?,
+            files: FileQueue::open(layout.disk.clone(), dir, file_bytes, Place::Reserved)?,
             file_bytes,
         }))
     }

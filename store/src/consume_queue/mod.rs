@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use crate::api::{QueueEntry, QueueRange};
+use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::file_queue::FileQueue;
 use crate::mapped_file::{MappedFile, Place};
@@ -55,6 +56,7 @@ pub(crate) struct ConsumeQueue {
 /// Where a queue lies.
 #[derive(Debug, Clone)]
 pub(crate) struct QueueLocation {
+    pub(crate) disk: Disk,
     pub(crate) topic: Box<str>,
     pub(crate) queue_id: i32,
     pub(crate) dir: PathBuf,
@@ -64,14 +66,28 @@ pub(crate) struct QueueLocation {
 impl ConsumeQueue {
     /// A queue without entries; its first file is made with its first entry.
     pub(crate) fn new(location: QueueLocation) -> Self {
-        let files = FileQueue::empty(location.dir, location.file_bytes, Place::Sparse);
-        Self::of(location.topic, location.queue_id, files)
+        let QueueLocation {
+            disk,
+            topic,
+            queue_id,
+            dir,
+            file_bytes,
+        } = location;
+        let files = FileQueue::empty(disk, dir, file_bytes, Place::Sparse);
+        Self::of(topic, queue_id, files)
     }
 
     /// The queue that lies in a directory.
     pub(crate) fn open(location: QueueLocation) -> Result<Self, OpenError> {
-        let files = FileQueue::open(location.dir, location.file_bytes, Place::Sparse)?;
-        Ok(Self::of(location.topic, location.queue_id, files))
+        let QueueLocation {
+            disk,
+            topic,
+            queue_id,
+            dir,
+            file_bytes,
+        } = location;
+        let files = FileQueue::open(disk, dir, file_bytes, Place::Sparse)?;
+        Ok(Self::of(topic, queue_id, files))
     }
 
     fn of(topic: Box<str>, queue_id: i32, files: FileQueue) -> Self {
@@ -147,12 +163,8 @@ impl ConsumeQueue {
                 made
             }
         };
-        let at = file.map()?.append(bytes);
-        debug_assert_eq!(
-            at.map(|at| file.start + at as i64),
-            Some(position),
-            "entry out of place"
-        );
+        let at = file.map()?.append(bytes)?;
+        debug_assert_eq!(file.start + at as i64, position, "entry out of place");
         self.next.store(next + 1, Ordering::Release);
         Ok(())
     }

@@ -1,13 +1,13 @@
 //! All consume queues by topic and queue id.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::api::QueueEntry;
+use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::layout::names_in;
 
@@ -21,6 +21,7 @@ type Topics = HashMap<Box<str>, BTreeMap<i32, Arc<ConsumeQueue>>>;
 /// The queues of a store.
 #[derive(Debug)]
 pub(crate) struct ConsumeQueues {
+    disk: Disk,
     dir: PathBuf,
     file_bytes: usize,
     topics: RwLock<Topics>,
@@ -46,16 +47,21 @@ pub(crate) struct OpenedQueues {
 
 impl ConsumeQueues {
     /// Finds all queues. A queue whose files do not fit together is removed.
-    pub(crate) fn open(dir: PathBuf, file_bytes: u64) -> Result<OpenedQueues, OpenError> {
+    pub(crate) fn open(
+        disk: Disk,
+        dir: PathBuf,
+        file_bytes: u64,
+    ) -> Result<OpenedQueues, OpenError> {
         let queues = Self {
+            disk,
             dir,
             file_bytes: usize::try_from(file_bytes).unwrap_or(usize::MAX),
             topics: RwLock::default(),
             dirty: Mutex::default(),
         };
         let mut damaged = false;
-        for topic in names_in(&queues.dir)? {
-            for id in names_in(&queues.dir.join(&topic))? {
+        for topic in names_in(&queues.disk, &queues.dir)? {
+            for id in names_in(&queues.disk, &queues.dir.join(&topic))? {
                 if let Some(queue_id) = id.parse().ok().filter(|id: &i32| *id >= 0) {
                     damaged |= !queues.open_queue(&topic, queue_id)?;
                 }
@@ -75,7 +81,8 @@ impl ConsumeQueues {
             }
             Err(error @ (OpenError::WrongLength { .. } | OpenError::Gap { .. })) => {
                 tracing::warn!(topic, queue_id, %error, "consume queue is unusable and is built again");
-                fs::remove_dir_all(&dir).map_err(OpenError::io("remove", dir))?;
+                let removed = self.disk.remove_tree(&dir);
+                removed.map_err(OpenError::io("remove", dir))?;
                 Ok(false)
             }
             Err(error) => Err(error),
@@ -189,10 +196,7 @@ impl ConsumeQueues {
         for queue in removed.iter().flat_map(BTreeMap::values) {
             queue.remove()?;
         }
-        match fs::remove_dir(self.dir.join(topic)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        }
+        self.disk.remove_directory(&self.dir.join(topic))
     }
 
     /// Removes all queues; recovery only.
@@ -241,7 +245,7 @@ impl ConsumeQueues {
     /// One flush of the whole file system costs less than one of each of many files.
     fn flush_together(&self, due: &[Arc<ConsumeQueue>]) -> io::Result<()> {
         let ends: Vec<i64> = due.iter().map(|queue| queue.next()).collect();
-        rustix::fs::syncfs(fs::File::open(&self.dir)?)?;
+        self.disk.sync_file_system(&self.dir)?;
         for (queue, end) in due.iter().zip(ends) {
             queue.flushed_up_to(end);
         }
@@ -258,6 +262,7 @@ impl ConsumeQueues {
 
     fn location(&self, topic: &str, queue_id: i32) -> QueueLocation {
         QueueLocation {
+            disk: self.disk.clone(),
             topic: topic.into(),
             queue_id,
             dir: self.dir.join(topic).join(queue_id.to_string()),

@@ -4,6 +4,7 @@ const FILE_BYTES: usize = 5 * ENTRY_BYTES;
 
 fn location(dir: &std::path::Path) -> QueueLocation {
     QueueLocation {
+        disk: Disk::default(),
         topic: "t".into(),
         queue_id: 0,
         dir: dir.join("t").join("0"),

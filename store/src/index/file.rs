@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
+use crate::disk::Disk;
 use crate::mapped_file::MappedCells;
 
 const HEADER_BYTES: usize = 40;
@@ -58,8 +59,8 @@ pub(crate) struct IndexFile {
 
 impl IndexFile {
     /// Maps the file, making it first if it is not there.
-    pub(crate) fn open(path: &Path, size: IndexSize) -> io::Result<Self> {
-        let cells = MappedCells::open(path, size.file_bytes())?;
+    pub(crate) fn open(disk: &Disk, path: &Path, size: IndexSize) -> io::Result<Self> {
+        let cells = MappedCells::open(disk, path, size.file_bytes())?;
         Ok(Self {
             path: path.to_owned(),
             size,
@@ -236,6 +237,10 @@ mod tests {
         entries: 6,
     };
 
+    fn open(path: &Path) -> io::Result<IndexFile> {
+        IndexFile::open(&Disk::default(), path, SIZE)
+    }
+
     fn wanted(key_hash: u32, begin_ms: i64, end_ms: i64) -> Wanted {
         Wanted {
             key_hash,
@@ -255,13 +260,13 @@ mod tests {
     fn entries_are_found_newest_first_and_after_reopening() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0");
-        let file = IndexFile::open(&path, SIZE).unwrap();
+        let file = open(&path).unwrap();
         assert!(file.is_empty());
         // 4 and 1 share a slot.
         for (hash, offset, time) in [(4, 100, 10_000), (1, 200, 11_000), (4, 300, 15_000)] {
             assert!(file.put(hash, offset, time));
         }
-        for file in [&file, &IndexFile::open(&path, SIZE).unwrap()] {
+        for file in [&file, &open(&path).unwrap()] {
             assert_eq!(found(file, wanted(4, 0, i64::MAX)), [300, 100]);
             assert_eq!(found(file, wanted(4, 0, 14_000)), [100]);
             assert_eq!(found(file, wanted(4, 13_000, 20_000)), [300]);
@@ -280,14 +285,14 @@ mod tests {
     fn a_cut_file_holds_its_front_and_nothing_stale() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0");
-        let file = IndexFile::open(&path, SIZE).unwrap();
+        let file = open(&path).unwrap();
         for (hash, offset, time) in [(4, 0, 10_000), (1, 200, 11_000), (4, 300, 15_000)] {
             file.put(hash, offset, time);
         }
         // As if the slot's page had not reached the disk.
         file.cells.set(file.slot_at(4), 0);
         file.cut(300);
-        for file in [&file, &IndexFile::open(&path, SIZE).unwrap()] {
+        for file in [&file, &open(&path).unwrap()] {
             assert_eq!(found(file, wanted(4, 0, i64::MAX)), [0]);
             assert_eq!(found(file, wanted(1, 0, i64::MAX)), [200]);
             assert_eq!((file.used(), file.end_offset()), (2, 200));
@@ -296,13 +301,13 @@ mod tests {
         assert_eq!(file.used(), 2, "nothing stale comes back");
         file.cut(0);
         assert!(file.is_empty());
-        assert!(IndexFile::open(&path, SIZE).unwrap().is_empty());
+        assert!(open(&path).unwrap().is_empty());
     }
 
     #[test]
     fn a_full_file_takes_no_more() {
         let dir = tempfile::tempdir().unwrap();
-        let file = IndexFile::open(&dir.path().join("0"), SIZE).unwrap();
+        let file = open(&dir.path().join("0")).unwrap();
         // Entry 0 is never used.
         for number in 1..6 {
             assert!(file.put(number, i64::from(number), 1_000));

@@ -2,7 +2,6 @@
 
 pub(crate) mod file;
 
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,6 +12,7 @@ use thrustmq_proto_compat::local_time::LocalTime;
 use thrustmq_proto_compat::message::tags_code::{continue_hash, string_hash};
 
 use crate::api::QueryRequest;
+use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::layout::names_in;
 
@@ -21,6 +21,7 @@ use file::{IndexFile, IndexSize, Wanted};
 /// Index files, oldest first.
 #[derive(Debug)]
 pub(crate) struct Index {
+    disk: Disk,
     dir: PathBuf,
     size: IndexSize,
     clock: Clock,
@@ -40,21 +41,27 @@ pub(crate) struct Keys<'a> {
 
 impl Index {
     /// Opens the files of a directory; one that cannot be mapped is removed, to be built again.
-    pub(crate) fn open(dir: PathBuf, size: IndexSize, clock: Clock) -> Result<Self, OpenError> {
+    pub(crate) fn open(
+        disk: Disk,
+        dir: PathBuf,
+        size: IndexSize,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
         let mut files = Vec::new();
-        for name in names_in(&dir)? {
+        for name in names_in(&disk, &dir)? {
             let path = dir.join(name);
-            match IndexFile::open(&path, size) {
+            match IndexFile::open(&disk, &path, size) {
                 Ok(file) if !file.is_empty() => files.push(Arc::new(file)),
-                Ok(_) => fs::remove_file(&path).map_err(OpenError::io("remove", path))?,
+                Ok(_) => disk.remove(&path).map_err(OpenError::io("remove", path))?,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     tracing::warn!(?path, %error, "index file is unusable and is built again");
-                    fs::remove_file(&path).map_err(OpenError::io("remove", path))?;
+                    disk.remove(&path).map_err(OpenError::io("remove", path))?;
                 }
                 Err(error) => return Err(OpenError::io("open", path)(error)),
             }
         }
         Ok(Self {
+            disk,
             dir,
             size,
             clock,
@@ -117,7 +124,7 @@ impl Index {
         let removed: Vec<Arc<IndexFile>> = removed;
         removed
             .iter()
-            .try_for_each(|file| fs::remove_file(file.path()))
+            .try_for_each(|file| self.disk.remove(file.path()))
     }
 
     /// Indexes a message, unless it is older than the last one indexed.
@@ -169,12 +176,12 @@ impl Index {
         // Two files of one millisecond would be one file.
         let mut now_ms = self.clock.now_ms();
         let mut path = self.dir.join(LocalTime::at(now_ms).digits());
-        while path.exists() {
+        while self.disk.exists(&path)? {
             now_ms += 1;
             path = self.dir.join(LocalTime::at(now_ms).digits());
         }
-        fs::create_dir_all(&self.dir)?;
-        let file = Arc::new(IndexFile::open(&path, self.size)?);
+        self.disk.make_directories(&self.dir)?;
+        let file = Arc::new(IndexFile::open(&self.disk, &path, self.size)?);
         self.files_mut().push(Arc::clone(&file));
         Ok(file)
     }
@@ -244,7 +251,8 @@ mod tests {
             slots: 7,
             entries: 5,
         };
-        Index::open(dir.into(), size, Clock::by_hand(1_700_000_000_000)).unwrap()
+        let clock = Clock::by_hand(1_700_000_000_000);
+        Index::open(Disk::default(), dir.into(), size, clock).unwrap()
     }
 
     fn put(index: &Index, keys: &str, offset: i64, timestamp: i64) {
@@ -293,7 +301,7 @@ mod tests {
             find(&index, "late").is_empty(),
             "older than the last one indexed"
         );
-        assert_eq!(names_in(dir.path()).unwrap().len(), 5);
+        assert_eq!(names_in(&Disk::default(), dir.path()).unwrap().len(), 5);
         assert_eq!(index.last_update(), (500, 5_000));
     }
 
@@ -313,6 +321,6 @@ mod tests {
         assert_eq!(find(&index, "a"), [450, 400]);
         index.cut(400).unwrap();
         assert!(index.is_empty());
-        assert!(names_in(dir.path()).unwrap().is_empty());
+        assert!(names_in(&Disk::default(), dir.path()).unwrap().is_empty());
     }
 }
