@@ -188,8 +188,12 @@ pub(crate) fn run(shared: &Shared) {
 }
 
 fn pause_after(shared: &Shared, error: &DispatchError) {
-    if shared.health.dispatch_failed() {
-        let cause = std::error::Error::source(error);
+    let cause = std::error::Error::source(error);
+    let os_error = match error {
+        DispatchError::Io(error) => error.raw_os_error(),
+        DispatchError::BadRecord { .. } => None,
+    };
+    if shared.health.dispatch_failed(os_error.unwrap_or(0)) {
         tracing::error!(%error, cause, "dispatch failed: the store takes no messages until it works again");
     }
     shared.wake_dispatch.wait(RETRY, || false);

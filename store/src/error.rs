@@ -79,12 +79,22 @@ pub enum NotWritable {
     /// The disk refused to take bytes: what the page cache holds is no longer to be trusted.
     #[error("a flush to the disk failed")]
     FlushFailed,
-    /// Consume queues cannot be written.
-    #[error("consume queues cannot be written")]
-    DispatchFailed,
+    /// Consume queues or index cannot be written.
+    #[error("consume queues or index cannot be written: {}", os_error_text(*os_error))]
+    DispatchFailed {
+        /// What the system said, as `errno` numbers it; 0 if it was not the system.
+        os_error: i32,
+    },
     /// A thread of the store panicked; only opening it again helps.
     #[error("a thread of the store has died")]
     ThreadDied,
+}
+
+fn os_error_text(os_error: i32) -> String {
+    if os_error == 0 {
+        return "see the broker's log".to_owned();
+    }
+    io::Error::from_raw_os_error(os_error).to_string()
 }
 
 /// Why a message was not stored.

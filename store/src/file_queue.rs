@@ -41,6 +41,16 @@ impl QueueFile {
         &self.path
     }
 
+    /// Makes the file on the disk, and its map.
+    fn create(&self) -> io::Result<()> {
+        let file = MappedFile::create(&self.disk, &self.path, self.bytes, self.place)?;
+        *self.state() = FileState::Mapped {
+            file: Arc::new(file),
+            used: true,
+        };
+        Ok(())
+    }
+
     /// The map, made now if it is not there.
     pub(crate) fn map(&self) -> io::Result<Arc<MappedFile>> {
         let mut state = self.state();
@@ -138,6 +148,8 @@ pub(crate) struct FileQueue {
     file_bytes: usize,
     place: Place,
     files: RwLock<Vec<Arc<QueueFile>>>,
+    /// Directories with new names that may not be durable.
+    unsynced: Mutex<Vec<PathBuf>>,
 }
 
 impl FileQueue {
@@ -149,6 +161,7 @@ impl FileQueue {
             file_bytes,
             place,
             files: RwLock::default(),
+            unsynced: Mutex::default(),
         }
     }
 
@@ -239,15 +252,30 @@ impl FileQueue {
 
     /// Makes a file without adding it to the list. What lies there already is nobody's.
     pub(crate) fn make(&self, start: i64) -> io::Result<Arc<QueueFile>> {
-        self.disk.make_directories(&self.dir)?;
+        let mut changed = self.disk.make_directories(&self.dir)?;
+        changed.push(self.dir.clone());
         let file = Arc::new(self.file(start, 0));
         file.remove()?;
-        file.map()?;
-        // What is derived can be made again; a log file has to be found after a power cut.
-        if self.place == Place::Reserved {
-            self.disk.sync_directory(&self.dir)?;
+        file.create()?;
+        match self.place {
+            // A log file has to be found after a power cut, whatever is written to it.
+            Place::Reserved => self.sync_directories(&changed)?,
+            // What is derived only has to be found once a checkpoint promises it.
+            Place::Sparse => self.unsynced().extend(changed),
         }
         Ok(file)
+    }
+
+    fn sync_directories(&self, changed: &[PathBuf]) -> io::Result<()> {
+        changed
+            .iter()
+            .try_for_each(|dir| self.disk.sync_directory(dir))
+    }
+
+    /// Directories that hold new names since the last call: whoever wants them to last has to sync
+    /// them.
+    pub(crate) fn take_unsynced(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut *self.unsynced())
     }
 
     /// Adds a file behind the last one.
@@ -269,18 +297,34 @@ impl FileQueue {
         let kept = files.partition_point(|file| file.start < offset);
         let removed = files.split_off(kept);
         drop(files);
-        remove_all(&removed)
+        if removed.is_empty() {
+            return Ok(0);
+        }
+        remove_all(&removed)?;
+        // What is cut off must not come back once the sequence has grown over it.
+        self.disk.sync_directory(&self.dir)?;
+        Ok(removed.len())
     }
 
     /// Removes the files that end at an offset or before it, but never the last, and at most so
-    /// many.
+    /// many. A file that cannot be removed stays, with those behind it, and can be tried again.
     pub(crate) fn remove_before(&self, offset: i64, files_max: usize) -> io::Result<usize> {
-        let mut files = self.files_mut();
+        let files = self.all();
         let expired = files.partition_point(|file| file.end() <= offset);
         let count = expired.min(files.len().saturating_sub(1)).min(files_max);
-        let removed: Vec<_> = files.drain(..count).collect();
-        drop(files);
-        remove_all(&removed)
+        let mut removed = 0;
+        let mut outcome = Ok(());
+        for file in files.iter().take(count) {
+            outcome = file.remove();
+            if outcome.is_err() {
+                break;
+            }
+            removed += 1;
+        }
+        if let Some(kept) = files.get(removed) {
+            self.files_mut().retain(|file| file.start >= kept.start);
+        }
+        outcome.map(|()| removed)
     }
 
     /// Removes all files and the directory.
@@ -326,6 +370,10 @@ impl FileQueue {
         }
     }
 
+    fn unsynced(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn files(&self) -> RwLockReadGuard<'_, Vec<Arc<QueueFile>>> {
         self.files.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -335,11 +383,8 @@ impl FileQueue {
     }
 }
 
-fn remove_all(files: &[Arc<QueueFile>]) -> io::Result<usize> {
-    for file in files {
-        file.remove()?;
-    }
-    Ok(files.len())
+fn remove_all(files: &[Arc<QueueFile>]) -> io::Result<()> {
+    files.iter().try_for_each(|file| file.remove())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use bytes::Bytes;
 use memmap2::MmapRaw;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 
 /// Maps that exist now; a process may have some 65,000.
 static MAPS: AtomicUsize = AtomicUsize::new(0);
@@ -35,36 +35,40 @@ struct Map {
     memory: MmapRaw,
     disk: Disk,
     path: Box<Path>,
-    /// Bytes that had their blocks when the file was opened, because it is new.
-    reserved: usize,
 }
 
 impl Map {
-    /// Maps the file, making it first if it is not there.
-    fn open(disk: &Disk, path: &Path, bytes: usize, place: Place) -> io::Result<Self> {
+    /// Maps a file that must be empty or absent.
+    fn create(disk: &Disk, path: &Path, bytes: usize, place: Place) -> io::Result<Self> {
         let file = disk.create(path)?;
-        let length = file.length()?;
         let wanted = bytes as u64;
-        let mut reserved = 0;
-        if length == 0 {
-            file.set_length(wanted)?;
-            if place == Place::Reserved {
-                // A file without its blocks must not be found and used at the next start.
-                let taken = file.reserve(0, wanted);
-                taken.or_else(|error| file.set_length(0).and(Err(error)))?;
-                reserved = bytes;
-            }
-        } else if length != wanted {
-            let problem = format!("file has {length} bytes, not {wanted}");
+        file.set_length(wanted)?;
+        if place == Place::Reserved {
+            // A file without its blocks must not be found and used at the next start.
+            let taken = file.reserve(0, wanted);
+            taken.or_else(|error| file.set_length(0).and(Err(error)))?;
+        }
+        Self::of(&file, disk, path)
+    }
+
+    /// Maps a file that must have so many bytes.
+    fn open(disk: &Disk, path: &Path, bytes: usize) -> io::Result<Self> {
+        let file = disk.open(path)?;
+        let length = file.length()?;
+        if length != bytes as u64 {
+            let problem = format!("file has {length} bytes, not {bytes}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
         }
+        Self::of(&file, disk, path)
+    }
+
+    fn of(file: &DiskFile, disk: &Disk, path: &Path) -> io::Result<Self> {
         let memory = file.map(|file| MmapRaw::map_raw(file))?;
         MAPS.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
             memory,
             disk: disk.clone(),
             path: path.into(),
-            reserved,
         })
     }
 
@@ -136,7 +140,20 @@ impl Used {
 }
 
 impl MappedFile {
-    /// Maps the file, making it first if it is not there.
+    /// Makes a file, which must be empty if it is there, and maps it.
+    pub(crate) fn create(disk: &Disk, path: &Path, bytes: usize, place: Place) -> io::Result<Self> {
+        let used = Used {
+            written: 0,
+            reserved: match place {
+                Place::Reserved => bytes,
+                Place::Sparse => 0,
+            },
+        };
+        let map = Map::create(disk, path, bytes, place)?;
+        Ok(Self::of(map, used, place))
+    }
+
+    /// Maps a file that is there.
     pub(crate) fn open(
         disk: &Disk,
         path: &Path,
@@ -146,14 +163,17 @@ impl MappedFile {
     ) -> io::Result<Self> {
         let written = used.written;
         assert!(written <= bytes, "written {written} of {bytes} bytes");
-        let map = Map::open(disk, path, bytes, place)?;
-        Ok(Self {
-            place,
-            written: AtomicUsize::new(written),
-            reserved: AtomicUsize::new(used.reserved.max(map.reserved).min(bytes)),
-            appending: AtomicBool::new(false),
+        Ok(Self::of(Map::open(disk, path, bytes)?, used, place))
+    }
+
+    fn of(map: Map, used: Used, place: Place) -> Self {
+        Self {
             map,
-        })
+            place,
+            written: AtomicUsize::new(used.written),
+            reserved: AtomicUsize::new(used.reserved),
+            appending: AtomicBool::new(false),
+        }
     }
 
     /// What has to be known to open it again.
@@ -287,9 +307,12 @@ pub(crate) struct MappedCells {
 impl MappedCells {
     /// Maps the file, making it first if it is not there; it takes disk blocks as it is touched.
     pub(crate) fn open(disk: &Disk, path: &Path, bytes: usize) -> io::Result<Self> {
-        Ok(Self {
-            map: Map::open(disk, path, bytes, Place::Sparse)?,
-        })
+        let map = if disk.exists(path)? && disk.length(path)? > 0 {
+            Map::open(disk, path, bytes)?
+        } else {
+            Map::create(disk, path, bytes, Place::Sparse)?
+        };
+        Ok(Self { map })
     }
 
     /// The cell at a byte position that is a multiple of 4; 0 outside the file.
@@ -346,7 +369,8 @@ mod tests {
 
     fn new_file(bytes: usize) -> (tempfile::TempDir, Arc<MappedFile>) {
         let dir = tempfile::tempdir().unwrap();
-        let file = opened(&dir.path().join("0"), bytes, 0, Place::Reserved);
+        let path = dir.path().join("0");
+        let file = MappedFile::create(&Disk::default(), &path, bytes, Place::Reserved);
         (dir, Arc::new(file.unwrap()))
     }
 
@@ -380,6 +404,9 @@ mod tests {
         let path = dir.path().join("0");
         std::fs::write(&path, [0; 10]).unwrap();
         assert!(opened(&path, 16, 0, Place::Sparse).is_err());
+        let absent = dir.path().join("1");
+        assert!(opened(&absent, 16, 0, Place::Sparse).is_err());
+        assert!(!absent.exists(), "only a new file is made");
     }
 
     #[test]
@@ -403,7 +430,7 @@ mod tests {
         use std::os::unix::fs::MetadataExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0");
-        let file = opened(&path, 1 << 20, 0, Place::Sparse).unwrap();
+        let file = MappedFile::create(&Disk::default(), &path, 1 << 20, Place::Sparse).unwrap();
         let mut steps = vec![];
         for _ in 0..1 << 10 {
             file.append(&[7; 1 << 10]).unwrap();

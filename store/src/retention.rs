@@ -98,12 +98,13 @@ fn delete(shared: &Shared, expiry: Expiry) -> io::Result<usize> {
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
     let min = new_min(shared, expiry);
-    if min <= shared.progress.min() {
-        return Ok(0);
-    }
     // Readers first: nobody looks for what is about to go.
     shared.progress.advance_min(min);
+    // Also what could not be removed the last time.
     let deleted = shared.log.files.remove_before(min, usize::MAX)?;
+    if deleted == 0 {
+        return Ok(0);
+    }
     follow_log(shared)?;
     tracing::info!(deleted, min, ?expiry, "old log files deleted");
     Ok(deleted)

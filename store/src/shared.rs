@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use thrustmq_proto_compat::clock::Clock;
 
@@ -74,6 +74,8 @@ impl std::fmt::Debug for Shared {
 pub(crate) struct Health {
     /// Percent above the limit, 0 if all is well; the other bits stand above it.
     state: AtomicU32,
+    /// Why dispatch failed, as `errno` numbers it.
+    dispatch_os_error: AtomicI32,
 }
 
 const DISK_PERCENT: u32 = 0xFF;
@@ -94,7 +96,8 @@ impl Health {
         } else if state & FLUSH_FAILED != 0 {
             NotWritable::FlushFailed
         } else if state & DISPATCH_FAILED != 0 {
-            NotWritable::DispatchFailed
+            let os_error = self.dispatch_os_error.load(Ordering::Relaxed);
+            NotWritable::DispatchFailed { os_error }
         } else {
             NotWritable::DiskFull {
                 used_percent: state & DISK_PERCENT,
@@ -116,8 +119,9 @@ impl Health {
         self.state.load(Ordering::Relaxed) & FLUSH_FAILED != 0
     }
 
-    /// Returns whether that is news.
-    pub(crate) fn dispatch_failed(&self) -> bool {
+    /// Notes what the system said. Returns whether that is news.
+    pub(crate) fn dispatch_failed(&self, os_error: i32) -> bool {
+        self.dispatch_os_error.store(os_error, Ordering::Relaxed);
         let before = self.state.fetch_or(DISPATCH_FAILED, Ordering::Relaxed);
         before & DISPATCH_FAILED == 0
     }
@@ -156,8 +160,13 @@ mod tests {
             health.not_writable(),
             Some(NotWritable::DiskFull { used_percent: 94 })
         );
-        assert!(health.dispatch_failed() && !health.dispatch_failed());
-        assert_eq!(health.not_writable(), Some(NotWritable::DispatchFailed));
+        assert!(health.dispatch_failed(5) && !health.dispatch_failed(28));
+        let reason = health.not_writable();
+        assert_eq!(reason, Some(NotWritable::DispatchFailed { os_error: 28 }));
+        assert_eq!(
+            reason.unwrap().to_string(),
+            "consume queues or index cannot be written: No space left on device (os error 28)"
+        );
         health.flush_failed();
         assert!(health.has_flush_failed());
         assert!(health.dispatch_works() && !health.dispatch_works());

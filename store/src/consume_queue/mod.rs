@@ -222,6 +222,11 @@ impl ConsumeQueue {
         Ok(())
     }
 
+    /// Directories whose new names are not durable yet, each time once.
+    pub(crate) fn take_unsynced(&self) -> Vec<PathBuf> {
+        self.files.take_unsynced()
+    }
+
     /// Notes that the entries before a number are on the disk.
     pub(crate) fn flushed_up_to(&self, queue_offset: i64) {
         self.flushed

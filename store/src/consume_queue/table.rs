@@ -1,6 +1,6 @@
 //! All consume queues by topic and queue id.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -221,7 +221,7 @@ impl ConsumeQueues {
         }
     }
 
-    /// Flushes the queues that have at least so many bytes to flush.
+    /// Flushes the queues that have at least so many bytes to flush, and the names of their files.
     pub(crate) fn flush(&self, bytes_min: i64) -> io::Result<()> {
         let (due, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut *self.dirty())
             .into_iter()
@@ -234,7 +234,7 @@ impl ConsumeQueues {
         let flushed = if due.len() > FLUSH_APART_MAX {
             self.flush_together(&due)
         } else {
-            due.iter().try_for_each(|queue| flush_one(queue))
+            self.flush_apart(&due)
         };
         if flushed.is_err() {
             due.iter().for_each(|queue| self.mark_dirty(queue));
@@ -242,9 +242,22 @@ impl ConsumeQueues {
         flushed
     }
 
+    fn flush_apart(&self, due: &[Arc<ConsumeQueue>]) -> io::Result<()> {
+        due.iter().try_for_each(|queue| flush_one(queue))?;
+        // Queues of one topic have parents in common.
+        let dirs: BTreeSet<_> = due.iter().flat_map(|queue| queue.take_unsynced()).collect();
+        dirs.iter()
+            .try_for_each(|dir| match self.disk.sync_directory(dir) {
+                // The topic was deleted meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                synced => synced,
+            })
+    }
+
     /// One flush of the whole file system costs less than one of each of many files.
     fn flush_together(&self, due: &[Arc<ConsumeQueue>]) -> io::Result<()> {
         let ends: Vec<i64> = due.iter().map(|queue| queue.next()).collect();
+        due.iter().for_each(|queue| drop(queue.take_unsynced()));
         self.disk.sync_file_system(&self.dir)?;
         for (queue, end) in due.iter().zip(ends) {
             queue.flushed_up_to(end);

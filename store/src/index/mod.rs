@@ -115,16 +115,12 @@ impl Index {
     }
 
     fn remove_where(&self, expired: impl Fn(&IndexFile) -> bool) -> io::Result<()> {
-        let mut files = self.files_mut();
-        let (removed, kept) = std::mem::take(&mut *files)
-            .into_iter()
-            .partition(|file| expired(file));
-        *files = kept;
-        drop(files);
-        let removed: Vec<Arc<IndexFile>> = removed;
-        removed
-            .iter()
-            .try_for_each(|file| self.disk.remove(file.path()))
+        let files = self.files().clone();
+        for file in files.iter().filter(|file| expired(file)) {
+            self.disk.remove(file.path())?;
+            self.files_mut().retain(|kept| !Arc::ptr_eq(kept, file));
+        }
+        Ok(())
     }
 
     /// Indexes a message, unless it is older than the last one indexed.
@@ -182,6 +178,8 @@ impl Index {
         }
         self.disk.make_directories(&self.dir)?;
         let file = Arc::new(IndexFile::open(&self.disk, &path, self.size)?);
+        // Its name must last once a checkpoint promises what is in it.
+        self.disk.sync_directory(&self.dir)?;
         self.files_mut().push(Arc::clone(&file));
         Ok(file)
     }
