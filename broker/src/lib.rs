@@ -27,6 +27,7 @@ mod namesrv_link;
 mod broker;
 mod processor;
 
+mod admission;
 mod arrivals;
 mod connections;
 mod periodic;

@@ -37,7 +37,7 @@ impl Periodic {
             job(|_| 10_000, |broker| broker.locks.remove_expired()),
             job(
                 |_| 1_000,
-                |broker| broker.pools.apply_wait_limits(&broker.config.current()),
+                |broker| broker.pools.apply_limits(&broker.config.current()),
             ),
         ];
         let persists = vec![

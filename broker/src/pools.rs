@@ -1,7 +1,7 @@
 //! The broker's threads: one pool a family of requests (01-request-codes §1.1).
 //!
 //! Nothing here decides who runs where: `routes.rs` does. Limits of waiting follow the live
-//! configuration (`apply_wait_limits`).
+//! configuration (`apply_limits`); how long sends wait, `admission.rs` decides.
 
 use std::sync::Arc;
 
@@ -59,15 +59,14 @@ impl Pools {
             ),
             admin: pool("admin", config.admin_threads, config.admin_queue_max),
         };
-        pools.apply_wait_limits(config);
+        pools.apply_limits(config);
         pools
     }
 
-    /// Sets how long requests may wait for a thread. Offsets and clients that leave always wait, as
+    /// Sets how long requests may wait for a thread, and how many bytes of sends may be in flight. Offsets and clients that leave always wait, as
     /// in Java: refusing them would only make them come again.
-    pub(crate) fn apply_wait_limits(&self, config: &BrokerConfig) {
+    pub(crate) fn apply_limits(&self, config: &BrokerConfig) {
         let limits = [
-            (&self.send, config.send_queue_wait_ms_max),
             (&self.pull, config.pull_queue_wait_ms_max),
             (&self.lite_pull, config.lite_pull_queue_wait_ms_max),
             (&self.heartbeat, config.heartbeat_queue_wait_ms_max),
@@ -77,6 +76,7 @@ impl Pools {
             let limit = u64::try_from(wait_ms_max).ok();
             pool.set_wait_ms_max(limit.filter(|_| config.fast_failure));
         }
+        self.send.set_bytes_max(Some(config.send_bytes_max));
     }
 
     /// All pools, for figures and for shutdown.

@@ -8,7 +8,7 @@ mod admin;
 use std::fmt::Display;
 
 use thrustmq_proto_compat::response_code::ResponseCode;
-use thrustmq_remoting::Refusal;
+use thrustmq_remoting::{Pool, PoolFull, Refusal};
 
 pub(crate) use admin::*;
 
@@ -273,19 +273,22 @@ pub(crate) fn no_message_of_key() -> Refusal {
 // Load.
 
 /// As remoting answers what does not fit a pool.
-pub(crate) fn pool_full() -> Refusal {
-    refuse(
-        ResponseCode::SYSTEM_BUSY,
-        "[OVERLOAD]system busy, start flow control for a while",
-    )
+pub(crate) fn pool_full(pool: &Pool) -> Refusal {
+    Refusal::from(PoolFull {
+        pool: pool.name(),
+        capacity: pool.capacity(),
+    })
 }
 
 // Store.
 
-pub(crate) fn page_cache_busy() -> Refusal {
+pub(crate) fn page_cache_busy(held_ms: i64) -> Refusal {
     refuse(
         ResponseCode::SYSTEM_BUSY,
-        "[PC_SYNCHRONIZED]broker busy, start flow control for a while",
+        format!(
+            "[PC_SYNCHRONIZED]broker busy, start flow control for a while, \
+             the disk of the commit log is slow: the append under way has taken {held_ms} ms"
+        ),
     )
 }
 

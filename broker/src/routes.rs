@@ -7,6 +7,7 @@ use std::sync::Arc;
 use thrustmq_proto_compat::request_code::*;
 use thrustmq_remoting::{Incoming, Responder, Routes, RoutesBuilder};
 
+use crate::admission::SendAdmission;
 use crate::broker::Broker;
 use crate::processor::admin::{
     cleanup, config, connections, group, progress, queue, relay, replica, reset, runtime_info,
@@ -17,14 +18,14 @@ use crate::processor::{heartbeat, lock, offset, pull, query, send, send_back};
 /// The routes of the main port.
 pub(crate) fn routes(broker: &Arc<Broker>) -> Arc<Routes> {
     let pools = &broker.pools;
-    let store = Arc::clone(&broker.store);
+    let admission = SendAdmission::new(Arc::clone(&broker.store), broker.config.clone());
     let rows = Routes::builder(Arc::clone(broker))
         // Sending.
         .on_parked::<SendMessage>(&pools.send, send::send_message)
         .on_parked::<SendMessageV2>(&pools.send, send::send_message_v2)
         .on_parked::<SendBatchMessage>(&pools.send, send::send_message_v2)
         .on::<ConsumerSendMsgBack>(&pools.send, send_back::consumer_send_back)
-        .reject_when(&pools.send, move || store.page_cache_busy_ms().is_some())
+        .admitted_by(&pools.send, Arc::new(admission))
         // Pulling.
         .on_parked::<PullMessage>(&pools.pull, pull::pull_message)
         .on_parked::<LitePullMessage>(&pools.lite_pull, pull::lite_pull_message)

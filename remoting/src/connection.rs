@@ -183,12 +183,13 @@ impl<S: Stream> Connection<S> {
     fn handle_frames(&mut self) -> Result<(), FrameError> {
         let mut stamp = None;
         while let Some(frame) = frame::split(&mut self.received)? {
+            let frame_bytes = frame.len();
             let command = frame::decode(frame)?;
             if command.is_answer() {
                 self.handle_answer(command);
             } else {
                 let stamp = stamp.get_or_insert_with(|| Stamp::now(&self.endpoint));
-                self.handle_request(command, stamp);
+                self.handle_request(command, frame_bytes, stamp);
             }
         }
         Ok(())
@@ -201,9 +202,13 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    fn handle_request(&mut self, command: Command, stamp: &Stamp) {
-        let responder = Responder::new(&self.peer, &command);
-        match self.endpoint.admit(&command) {
+    fn handle_request(&mut self, command: Command, frame_bytes: usize, stamp: &Stamp) {
+        let mut responder = Responder::new(&self.peer, &command);
+        let admitted = self.endpoint.admit(&command).and_then(|route| {
+            responder.hold(route.pool.take_bytes(frame_bytes)?);
+            Ok(route)
+        });
+        match admitted {
             Ok(route) => {
                 let received_ms = stamp.received_ms;
                 let job = Job::Request(QueuedRequest {

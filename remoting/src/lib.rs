@@ -31,6 +31,8 @@ mod pending;
 mod peer;
 mod reply;
 
+mod admission;
+mod budget;
 mod pool;
 
 mod routes;
@@ -45,6 +47,7 @@ mod server;
 
 mod client;
 
+pub use admission::{Admission, Overdue, OverdueReason, QueueLook};
 pub use client::Client;
 pub use error::CallError;
 pub use events::{ConnectionEvent, ConnectionEvents};

@@ -1,7 +1,8 @@
 //! Named OS threads behind a bounded queue: one pool a family of requests.
 //!
 //! The connection tasks put requests in, in batches and without ever waiting; the threads run their
-//! handlers. A panic in a handler ends that request only.
+//! handlers. A panic in a handler ends that request only. Requests, and their bytes if the owner says
+//! so, are bounded: what does not fit is answered at once.
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -12,6 +13,8 @@ use std::time::Duration;
 use thrustmq_proto_compat::command::Command;
 use tokio::time::Instant;
 
+use crate::admission::{Admission, Overdue, OverdueReason, QueueLook};
+use crate::budget::{BudgetSpent, ByteBudget, HeldBytes};
 use crate::hooks::Hooks;
 use crate::options::PoolOptions;
 use crate::queue::JobQueue;
@@ -20,21 +23,27 @@ use crate::reply::Responder;
 use crate::worker;
 
 const NO_LIMIT: i64 = -1;
+/// Once the first request has waited this long, an owner is asked again and again.
+const ADMISSION_LOOKS_FROM: Duration = Duration::from_millis(100);
+const MEBIBYTE: f64 = 1_048_576.0;
 
 /// A fixed number of threads and the queue that they work off.
 pub struct Pool {
     options: PoolOptions,
     queue: Arc<JobQueue<Job>>,
     wait_ms_max: AtomicI64,
+    bytes: Arc<ByteBudget>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// The pool's queue is full, or the pool is shut down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the queue of pool {pool} is full")]
+#[error("the queue of pool {pool} is full, which takes {capacity} requests")]
 pub struct PoolFull {
     /// The pool's name.
     pub pool: &'static str,
+    /// Requests that may wait in it.
+    pub capacity: usize,
 }
 
 /// How requests of one code are handled, once a thread has them.
@@ -57,6 +66,7 @@ pub(crate) struct QueuedRequest {
     pub(crate) queued_at: Instant,
 }
 
+#[allow(clippy::large_enum_variant)] // nearly every job is a request: a box would cost each an allocation
 pub(crate) enum Job {
     Request(QueuedRequest),
     Other(Box<dyn FnOnce() + Send>),
@@ -71,6 +81,7 @@ impl Pool {
             options,
             queue,
             wait_ms_max: AtomicI64::new(NO_LIMIT),
+            bytes: ByteBudget::unlimited(),
             threads: Mutex::new(threads),
         })
     }
@@ -104,12 +115,21 @@ impl Pool {
         self.wait_ms_max.store(limit, Ordering::Relaxed);
     }
 
+    /// Refuses requests that would bring the bytes in flight above this; `None`: bytes are neither
+    /// counted nor limited. In flight is a request from its arrival until it is answered.
+    pub fn set_bytes_max(&self, bytes_max: Option<usize>) {
+        self.bytes.set_bytes_max(bytes_max);
+    }
+
+    /// Bytes of the requests in flight, as far as they are limited.
+    pub fn bytes_in_flight(&self) -> usize {
+        self.bytes.in_flight()
+    }
+
     /// Runs `job` on one of the threads, after what waits already.
     pub fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), PoolFull> {
         let pushed = self.queue.push(Job::Other(Box::new(job)));
-        pushed.map_err(|_| PoolFull {
-            pool: self.options.name,
-        })
+        pushed.map_err(|_| self.full())
     }
 
     /// Takes no further requests, handles those that wait and ends the threads; blocks until they
@@ -125,6 +145,13 @@ impl Pool {
         }
     }
 
+    /// Takes the bytes of a request that has arrived.
+    pub(crate) fn take_bytes(&self, bytes: usize) -> Result<Option<HeldBytes>, Refusal> {
+        self.bytes
+            .take(bytes)
+            .map_err(|spent| self.bytes_spent(spent))
+    }
+
     /// Queues requests; those for which there is no room are answered.
     pub(crate) fn submit(&self, jobs: &mut Vec<Job>) {
         self.queue.push_all(jobs);
@@ -136,32 +163,81 @@ impl Pool {
                     code,
                     "request refused: the queue is full"
                 );
-                refused.responder.refuse(Refusal::overload());
+                refused.responder.refuse(self.full().into());
             }
         }
     }
 
     /// Refuses the requests at the head that waited too long, and says when to look again: before
-    /// then none can have. `None`: there is no limit.
-    pub(crate) fn refuse_overdue(&self, now: Instant) -> Option<Duration> {
-        let limit_ms = u64::try_from(self.wait_ms_max.load(Ordering::Relaxed)).ok()?;
-        let limit = Duration::from_millis(limit_ms);
-        for job in self.queue.take_while(|job| job.wait(now) > Some(limit)) {
-            self.refuse_job(job, now);
-        }
+    /// then none can have. `None`: there is no limit. An owner's `admission` decides instead of the
+    /// limit that was set.
+    pub(crate) fn refuse_overdue(
+        &self,
+        now: Instant,
+        admission: Option<&dyn Admission>,
+    ) -> Option<Duration> {
         let head_wait = self.head_wait(now).unwrap_or_default();
-        Some(limit.saturating_sub(head_wait))
+        let overdue = match admission {
+            Some(admission) => admission.overdue(QueueLook {
+                queued: self.queued(),
+                head_wait,
+            }),
+            None => self.overdue(),
+        }?;
+        for job in self
+            .queue
+            .take_while(|job| job.wait(now) > Some(overdue.wait_max))
+        {
+            self.refuse_job(job, now, &overdue);
+        }
+        // An owner may change its mind while requests wait: it is asked before they wait too long.
+        let looks_from = match admission {
+            Some(_) => overdue.wait_max.min(ADMISSION_LOOKS_FROM),
+            None => overdue.wait_max,
+        };
+        let head_wait = self.head_wait(now).unwrap_or_default();
+        Some(looks_from.saturating_sub(head_wait))
     }
 
-    fn refuse_job(&self, job: Job, now: Instant) {
+    /// The limit that was set.
+    fn overdue(&self) -> Option<Overdue> {
+        let limit_ms = u64::try_from(self.wait_ms_max.load(Ordering::Relaxed)).ok()?;
+        let pool = self.options.name;
+        Some(Overdue {
+            wait_max: Duration::from_millis(limit_ms),
+            reason: OverdueReason::TimedOut,
+            cause: format!("pool {pool} is busy: a request may wait {limit_ms} ms"),
+        })
+    }
+
+    fn refuse_job(&self, job: Job, now: Instant, overdue: &Overdue) {
         let wait_ms = job.wait(now).unwrap_or_default().as_millis();
-        if let Job::Request(overdue) = job {
+        if let Job::Request(refused) = job {
             let remark = format!(
-                "[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while, period in queue: {wait_ms}ms, size of queue: {}",
-                self.queued()
+                "[{}]broker busy, start flow control for a while, period in queue: {wait_ms}ms, size of queue: {}, {}",
+                overdue.reason.mark(),
+                self.queued(),
+                overdue.cause
             );
-            overdue.responder.refuse(Refusal::busy(remark));
+            refused.responder.refuse(Refusal::busy(remark));
         }
+    }
+
+    fn full(&self) -> PoolFull {
+        PoolFull {
+            pool: self.options.name,
+            capacity: self.capacity(),
+        }
+    }
+
+    #[allow(clippy::cast_precision_loss)] // shown to people
+    fn bytes_spent(&self, spent: BudgetSpent) -> Refusal {
+        Refusal::overload(format_args!(
+            "{:.1} MiB of {} requests are in flight, allowed are {:.1} MiB",
+            spent.in_flight_bytes as f64 / MEBIBYTE,
+            self.options.name,
+            spent.bytes_max as f64 / MEBIBYTE,
+        ))
     }
 
     fn head_wait(&self, now: Instant) -> Option<Duration> {
@@ -219,7 +295,8 @@ fn run_request(queued: QueuedRequest) {
     let (code, remote) = (request.command.code, responder.peer().remote_addr());
     if responder.peer().outbox().is_overfull() {
         // Its answer would wait behind all those that the peer does not read.
-        return responder.refuse(Refusal::overload());
+        let cause = "the answers that the client has not read yet fill its connection";
+        return responder.refuse(Refusal::overload(cause));
     }
     responder.use_hooks(&handling.hooks);
     let ran = worker::run_caught(

@@ -5,6 +5,8 @@ use std::fmt;
 use thrustmq_proto_compat::field::HeaderError;
 use thrustmq_proto_compat::response_code::ResponseCode;
 
+use crate::pool::PoolFull;
+
 /// A code and a remark for the peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -29,9 +31,18 @@ impl Refusal {
         Self::new(ResponseCode::REQUEST_CODE_NOT_SUPPORTED, remark)
     }
 
-    /// There is no room for the request.
-    pub(crate) fn overload() -> Self {
-        Self::busy("[OVERLOAD]system busy, start flow control for a while")
+    /// There is no room for the request; `cause` names what is full, with figures.
+    pub fn overload(cause: impl fmt::Display) -> Self {
+        Self::busy(format!(
+            "[OVERLOAD]system busy, start flow control for a while, {cause}"
+        ))
+    }
+
+    /// The pool takes no requests at the moment; `cause` names what is saturated, with figures.
+    pub(crate) fn rejected(cause: &str) -> Self {
+        Self::busy(format!(
+            "[REJECTREQUEST]system busy, start flow control for a while, {cause}"
+        ))
     }
 
     /// The server has more work than it may queue: code 2.
@@ -51,5 +62,11 @@ impl std::error::Error for Refusal {}
 impl From<HeaderError> for Refusal {
     fn from(error: HeaderError) -> Self {
         Self::new(ResponseCode::SYSTEM_ERROR, error.to_string())
+    }
+}
+
+impl From<PoolFull> for Refusal {
+    fn from(full: PoolFull) -> Self {
+        Self::overload(full)
     }
 }

@@ -7,6 +7,7 @@ use thrustmq_proto_compat::field::{ExtFields, FieldValue};
 use thrustmq_proto_compat::response_code::ResponseCode;
 use thrustmq_proto_compat::table::Header;
 
+use crate::budget::HeldBytes;
 use crate::hooks::{Hooks, RequestInfo};
 use crate::outbox::PushError;
 use crate::peer::Peer;
@@ -130,6 +131,8 @@ pub struct Responder {
     encoding: Encoding,
     hooks: Hooks,
     is_used: bool,
+    /// What the request takes of its pool's budget until it has been answered.
+    held: Option<HeldBytes>,
 }
 
 impl Responder {
@@ -143,7 +146,13 @@ impl Responder {
             encoding: request.encoding,
             hooks: Hooks::default(),
             is_used: false,
+            held: None,
         }
+    }
+
+    /// Keeps what the request takes of its pool's budget.
+    pub(crate) fn hold(&mut self, bytes: Option<HeldBytes>) {
+        self.held = bytes;
     }
 
     pub(crate) fn use_hooks(&mut self, hooks: &Hooks) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use thrustmq_proto_compat::command::Command;
 use thrustmq_proto_compat::table::{CommandSpec, Header};
 
+use crate::admission::Admission;
 use crate::hooks::Hooks;
 use crate::integer_hash::IntegerMap;
 use crate::pool::{Handling, Pool, Request};
@@ -23,7 +24,13 @@ pub struct Routes {
 pub(crate) struct Route {
     pub(crate) pool: Arc<Pool>,
     pub(crate) handling: Arc<Handling>,
-    reject: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
+    admission: Option<Arc<dyn Admission>>,
+}
+
+/// A pool, and who decides on its requests.
+pub(crate) struct AdmittingPool {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) admission: Option<Arc<dyn Admission>>,
 }
 
 impl Routes {
@@ -33,7 +40,7 @@ impl Routes {
             state,
             rows: Vec::new(),
             otherwise: None,
-            rejects: Vec::new(),
+            admissions: Vec::new(),
             hooks: Hooks::default(),
         }
     }
@@ -50,23 +57,25 @@ impl Routes {
         let Some(route) = self.by_code.get(&code).or(self.otherwise.as_ref()) else {
             return Err(Refusal::not_supported(code));
         };
-        if route
-            .reject
-            .as_ref()
-            .is_some_and(|is_rejecting| is_rejecting())
-        {
-            let remark = "[REJECTREQUEST]system busy, start flow control for a while";
-            return Err(Refusal::busy(remark));
+        let admission = route.admission.as_ref();
+        match admission.and_then(|admission| admission.refuses_new()) {
+            Some(cause) => Err(Refusal::rejected(&cause)),
+            None => Ok(route),
         }
-        Ok(route)
     }
 
     /// The pools of all rows, each once.
-    pub(crate) fn pools(&self) -> Vec<Arc<Pool>> {
-        let mut pools: Vec<Arc<Pool>> = Vec::new();
+    pub(crate) fn pools(&self) -> Vec<AdmittingPool> {
+        let mut pools: Vec<AdmittingPool> = Vec::new();
         for route in self.by_code.values().chain(&self.otherwise) {
-            if !pools.iter().any(|pool| Arc::ptr_eq(pool, &route.pool)) {
-                pools.push(Arc::clone(&route.pool));
+            if !pools
+                .iter()
+                .any(|known| Arc::ptr_eq(&known.pool, &route.pool))
+            {
+                pools.push(AdmittingPool {
+                    pool: Arc::clone(&route.pool),
+                    admission: route.admission.clone(),
+                });
             }
         }
         pools
@@ -92,9 +101,9 @@ struct Row {
     run: Run,
 }
 
-struct Reject {
+struct Admitting {
     pool: Arc<Pool>,
-    when: Arc<dyn Fn() -> bool + Send + Sync>,
+    admission: Arc<dyn Admission>,
 }
 
 /// A map in the making. Of two rows with one code the later stands.
@@ -102,7 +111,7 @@ pub struct RoutesBuilder<S> {
     state: Arc<S>,
     rows: Vec<Row>,
     otherwise: Option<Row>,
-    rejects: Vec<Reject>,
+    admissions: Vec<Admitting>,
     hooks: Hooks,
 }
 
@@ -147,16 +156,11 @@ impl<S: Send + Sync + 'static> RoutesBuilder<S> {
         self
     }
 
-    /// While `when` holds, requests of this pool get `[REJECTREQUEST]…`, code 2, and are not queued.
-    /// It is asked by I/O tasks for each request: it must be cheap.
-    pub fn reject_when(
-        mut self,
-        pool: &Arc<Pool>,
-        when: impl Fn() -> bool + Send + Sync + 'static,
-    ) -> Self {
-        self.rejects.push(Reject {
+    /// `admission` decides on the requests of this pool, in place of [`Pool::set_wait_ms_max`].
+    pub fn admitted_by(mut self, pool: &Arc<Pool>, admission: Arc<dyn Admission>) -> Self {
+        self.admissions.push(Admitting {
             pool: Arc::clone(pool),
-            when: Arc::new(when),
+            admission,
         });
         self
     }
@@ -172,11 +176,11 @@ impl<S: Send + Sync + 'static> RoutesBuilder<S> {
         let Self {
             rows,
             otherwise,
-            rejects,
+            admissions,
             hooks,
             state: _,
         } = self;
-        let finish = |row: Row| row.into_route(&rejects, &hooks);
+        let finish = |row: Row| row.into_route(&admissions, &hooks);
         Arc::new(Routes {
             by_code: rows
                 .into_iter()
@@ -204,10 +208,12 @@ impl Row {
         }
     }
 
-    fn into_route(self, rejects: &[Reject], hooks: &Hooks) -> Route {
-        let reject = rejects.iter().find(|r| Arc::ptr_eq(&r.pool, &self.pool));
+    fn into_route(self, admissions: &[Admitting], hooks: &Hooks) -> Route {
+        let admitting = admissions
+            .iter()
+            .find(|admitting| Arc::ptr_eq(&admitting.pool, &self.pool));
         Route {
-            reject: reject.map(|reject| Arc::clone(&reject.when)),
+            admission: admitting.map(|admitting| Arc::clone(&admitting.admission)),
             pool: self.pool,
             handling: Arc::new(Handling {
                 run: self.run,

@@ -17,8 +17,7 @@ use crate::events::ConnectionEvents;
 use crate::options::ServerOptions;
 use crate::peer::{Ends, Peer};
 use crate::pending::deadline_after;
-use crate::pool::Pool;
-use crate::routes::Routes;
+use crate::routes::{AdmittingPool, Routes};
 
 /// How often a queue with a limit is looked at while something waits in it.
 const OVERDUE_LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -191,12 +190,15 @@ impl Accepting {
 }
 
 /// Answers requests that wait too long in their pool's queue (02-remoting §2.14).
-async fn refuse_overdue(pools: Vec<Arc<Pool>>) {
+async fn refuse_overdue(pools: Vec<AdmittingPool>) {
     loop {
         let now = Instant::now();
         let pause = pools
             .iter()
-            .filter_map(|pool| pool.refuse_overdue(now))
+            .filter_map(|admitting| {
+                let admission = admitting.admission.as_deref();
+                admitting.pool.refuse_overdue(now, admission)
+            })
             .min();
         let pause = pause.unwrap_or(OVERDUE_LOOK_EVERY_MAX);
         tokio::time::sleep(pause.clamp(OVERDUE_LOOK_EVERY, OVERDUE_LOOK_EVERY_MAX)).await;

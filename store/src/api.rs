@@ -221,6 +221,16 @@ pub struct Watermarks {
     pub written: i64,
 }
 
+/// What appends take at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AppendLatency {
+    /// Average of the last few dozen appends, from taking the log's lock on, microseconds. It falls
+    /// while nothing is appended.
+    pub average_us: i64,
+    /// For how long the append under way has been holding the lock, milliseconds; 0 if none is.
+    pub in_progress_ms: i64,
+}
+
 /// Upper limits of the latency classes of [`StoreCounters::put_latency`], milliseconds; the last
 /// class has none.
 pub const PUT_LATENCY_LIMITS_MS: [i64; 12] = [

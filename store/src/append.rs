@@ -161,7 +161,13 @@ fn tell(shared: &Shared, stored: &Stored, begin_ms: i64) {
     if shared.appender.should_prepare(end) {
         shared.wake_checkpoint.notify();
     }
-    let took_ms = shared.clock.now_ms() - begin_ms;
+    let now_ms = shared.clock.now_ms();
     let bytes = stored.lengths_sum as u64;
-    shared.counters.put(stored.messages, bytes, took_ms);
+    shared
+        .counters
+        .put(stored.messages, bytes, now_ms - begin_ms);
+    // Without the wait for others' appends: those are counted themselves.
+    shared
+        .append_pace
+        .note(stored.first.store_timestamp, now_ms);
 }

@@ -17,6 +17,7 @@ mod wakeup;
 
 mod offset;
 
+mod append_pace;
 mod counters;
 mod file_queue;
 mod flush_waiters;
@@ -41,9 +42,10 @@ mod open;
 mod store;
 
 pub use api::{
-    Appended, AppendedBatch, Arrival, ArrivalListener, Boundary, FlushCallback, FlushOutcome,
-    NewBatchItem, NewMessage, PUT_LATENCY_LIMITS_MS, QueryOutcome, QueryRequest, QueueEntry,
-    QueueRange, ReadOutcome, ReadRequest, ReadStatus, RecordFilter, StoreCounters, Watermarks,
+    AppendLatency, Appended, AppendedBatch, Arrival, ArrivalListener, Boundary, FlushCallback,
+    FlushOutcome, NewBatchItem, NewMessage, PUT_LATENCY_LIMITS_MS, QueryOutcome, QueryRequest,
+    QueueEntry, QueueRange, ReadOutcome, ReadRequest, ReadStatus, RecordFilter, StoreCounters,
+    Watermarks,
 };
 pub use disk::{Disk, DiskAction, DiskOperation, DiskWatcher};
 pub use error::{AppendError, NotWritable, OpenError, ReadError};

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use thrustmq_proto_compat::clock::Clock;
 
 use crate::api::ArrivalListener;
+use crate::append_pace::AppendPace;
 use crate::checkpoint::CheckpointFile;
 use crate::commit_log::CommitLog;
 use crate::commit_log::appender::Appender;
@@ -64,6 +65,7 @@ pub(crate) fn open(
         index: parts.index,
         arrivals,
         counters: Counters::default(),
+        append_pace: AppendPace::default(),
         health: Health::default(),
         flush_waiters: FlushWaiters::new(options.flush_waiters_max),
         wake_dispatch: Wakeup::default(),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use thrustmq_proto_compat::clock::Clock;
 
 use crate::api::ArrivalListener;
+use crate::append_pace::AppendPace;
 use crate::commit_log::CommitLog;
 use crate::commit_log::appender::Appender;
 use crate::consume_queue::table::ConsumeQueues;
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) index: Option<Index>,
     pub(crate) arrivals: Arc<dyn ArrivalListener>,
     pub(crate) counters: Counters,
+    pub(crate) append_pace: AppendPace,
     pub(crate) health: Health,
     pub(crate) flush_waiters: FlushWaiters,
     pub(crate) wake_dispatch: Wakeup,

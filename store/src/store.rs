@@ -7,9 +7,9 @@ use bytes::Bytes;
 use thrustmq_proto_compat::clock::Clock;
 
 use crate::api::{
-    Appended, AppendedBatch, ArrivalListener, Boundary, FlushCallback, FlushOutcome, NewBatchItem,
-    NewMessage, QueryOutcome, QueryRequest, QueueEntry, QueueRange, ReadOutcome, ReadRequest,
-    StoreCounters, Watermarks,
+    AppendLatency, Appended, AppendedBatch, ArrivalListener, Boundary, FlushCallback, FlushOutcome,
+    NewBatchItem, NewMessage, QueryOutcome, QueryRequest, QueueEntry, QueueRange, ReadOutcome,
+    ReadRequest, StoreCounters, Watermarks,
 };
 use crate::error::{AppendError, NotWritable, OpenError, ReadError};
 use crate::layout::DirectoryLock;
@@ -220,6 +220,15 @@ impl Store {
     /// For how long an append has been holding the lock, if that is too long, milliseconds.
     pub fn page_cache_busy_ms(&self) -> Option<i64> {
         append::page_cache_busy_ms(&self.shared)
+    }
+
+    /// What appends take at the moment.
+    pub fn append_latency(&self) -> AppendLatency {
+        let now_ms = self.shared.clock.now_ms();
+        AppendLatency {
+            average_us: self.shared.append_pace.average_us(now_ms),
+            in_progress_ms: self.shared.appender.lock_held_ms(),
+        }
     }
 
     /// What was counted since opening.

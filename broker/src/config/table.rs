@@ -216,7 +216,10 @@ thrustmq_settings::config! {
         // Fast failure: a request that waited too long is answered at once that the broker is busy.
         /// Whether requests fail fast.
         fast_failure "brokerFastFailureEnable": bool = true, live;
-        /// Longest wait for a sending thread, milliseconds.
+        /// Bytes of sends in flight, at most: queued, being stored or waiting for the disk. Ours, not Java's.
+        send_bytes_max "sendBytesInFlightMax": usize = 268_435_456, live in 1_048_576..=1_099_511_627_776;
+        /// Longest wait for a sending thread while appends are slow, milliseconds; others wait until their
+        /// sender has given up.
         send_queue_wait_ms_max "waitTimeMillsInSendQueue": i64 = 200, live in 1..=3_600_000;
         /// Longest wait for a pulling thread, milliseconds.
         pull_queue_wait_ms_max "waitTimeMillsInPullQueue": i64 = 5_000, live in 1..=3_600_000;
@@ -226,7 +229,7 @@ thrustmq_settings::config! {
         heartbeat_queue_wait_ms_max "waitTimeMillsInHeartbeatQueue": i64 = 31_000, live in 1..=3_600_000;
         /// Longest wait for an admin thread, milliseconds.
         admin_queue_wait_ms_max "waitTimeMillsInAdminBrokerQueue": i64 = 5_000, live in 1..=3_600_000;
-        /// Sends are refused while the log has been locked longer than this, milliseconds.
+        /// Sends are refused while an append takes longer than this, milliseconds.
         log_busy_ms_max "osPageCacheBusyTimeOutMills": i64 = 1_000, live in 1..=10_000_000;
 
         // Disk.

@@ -67,7 +67,7 @@ pub(crate) fn wake(broker: &Arc<Broker>, parked: Vec<ParkedPull>) {
             &broker.pools.pull
         };
         if pool.queued() >= pool.capacity() {
-            pull.responder.refuse(refusal::pool_full());
+            pull.responder.refuse(refusal::pool_full(pool));
             continue;
         }
         let state = Arc::clone(broker);

@@ -378,7 +378,7 @@ pub(super) fn append_refusal(config: &BrokerConfig, error: &AppendError) -> Refu
             tracing::error!(error = %source, "no file to append to");
             refusal::file_not_created()
         }
-        AppendError::PageCacheBusy { .. } => refusal::page_cache_busy(),
+        AppendError::PageCacheBusy { held_ms } => refusal::page_cache_busy(*held_ms),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use thrustmq_remoting::{Pool, Routes};
+use thrustmq_remoting::{Admission, Overdue, OverdueReason, Pool, QueueLook, Routes};
 
 use crate::scripted_peer::*;
 
@@ -30,7 +31,8 @@ async fn a_full_queue_answers_overload_at_once_and_serves_the_others() {
     for opaque in 4..=7 {
         let answer = peer.expect().await;
         assert_eq!((answer.code, answer.opaque), (2, opaque));
-        let text = "[OVERLOAD]system busy, start flow control for a while";
+        let text = "[OVERLOAD]system busy, start flow control for a while, \
+                    the queue of pool t is full, which takes 3 requests";
         assert_eq!(answer.remark.as_deref(), Some(text));
     }
     assert_eq!((pool.queued(), pool.capacity()), (3, 3));
@@ -43,21 +45,81 @@ async fn a_full_queue_answers_overload_at_once_and_serves_the_others() {
 
 #[tokio::test]
 async fn a_rejecting_pool_is_not_asked() {
-    let (pool, is_busy) = (pool("t", 1, 10), Arc::new(AtomicBool::new(true)));
-    let busy = Arc::clone(&is_busy);
+    let (pool, switch) = (pool("t", 1, 10), Arc::new(Switch::default()));
+    switch.is_refusing.store(true, Ordering::Relaxed);
     let routes = stateless()
         .on::<Ping>(&pool, |(), incoming| Ok(echo(incoming)))
-        .reject_when(&pool, move || busy.load(Ordering::Relaxed));
+        .admitted_by(&pool, Arc::clone(&switch) as Arc<dyn Admission>);
     let server = serve(routes.build()).await;
     let mut peer = ScriptedPeer::connect(server.local_addr()).await;
     peer.send(&ping_command(1)).await;
     let answer = peer.expect().await;
     assert_eq!((answer.code, answer.opaque), (2, 1));
-    let text = "[REJECTREQUEST]system busy, start flow control for a while";
+    let text = "[REJECTREQUEST]system busy, start flow control for a while, as the test wants";
     assert_eq!(answer.remark.as_deref(), Some(text));
-    is_busy.store(false, Ordering::Relaxed);
+    switch.is_refusing.store(false, Ordering::Relaxed);
     peer.send(&ping_command(2)).await;
     assert_eq!(peer.expect().await.code, 0);
+}
+
+/// Lets nothing in, or nothing wait, as the test wants.
+#[derive(Default)]
+struct Switch {
+    is_refusing: AtomicBool,
+    is_cleaning: AtomicBool,
+}
+
+impl Admission for Switch {
+    fn refuses_new(&self) -> Option<String> {
+        let refuses = self.is_refusing.load(Ordering::Relaxed);
+        refuses.then(|| "as the test wants".to_owned())
+    }
+
+    fn overdue(&self, queue: QueueLook) -> Option<Overdue> {
+        self.is_cleaning.load(Ordering::Relaxed).then(|| Overdue {
+            wait_max: Duration::ZERO,
+            reason: OverdueReason::PageCacheBusy,
+            cause: format!("{} waited", queue.queued),
+        })
+    }
+}
+
+#[tokio::test]
+async fn an_owner_decides_how_long_requests_wait() {
+    let (pool, gate) = (pool("t", 1, 10), Gate::new());
+    let switch = Arc::new(Switch::default());
+    let gate_of_handler = Arc::clone(&gate);
+    let routes = stateless()
+        .on::<Ping>(&pool, move |(), incoming| {
+            gate_of_handler.wait();
+            Ok(echo(incoming))
+        })
+        .admitted_by(&pool, Arc::clone(&switch) as Arc<dyn Admission>);
+    // The pool's own limit does not count beside the owner's.
+    pool.set_wait_ms_max(Some(1));
+    let server = serve(routes.build()).await;
+    let mut peer = ScriptedPeer::connect(server.local_addr()).await;
+    peer.send(&ping_command(0)).await;
+    eventually("the thread has the first", || gate.waiting() == 1).await;
+    peer.send(&ping_command(1)).await;
+    peer.send(&ping_command(2)).await;
+    eventually("two wait", || pool.head_wait_ms() > 200).await;
+    peer.expect_silence().await;
+    switch.is_cleaning.store(true, Ordering::Relaxed);
+    for opaque in 1..=2 {
+        let answer = peer.expect().await;
+        assert_eq!((answer.code, answer.opaque), (2, opaque));
+        let remark = answer.remark.unwrap();
+        let text =
+            "[PCBUSY_CLEAN_QUEUE]broker busy, start flow control for a while, period in queue: ";
+        assert!(remark.starts_with(text), "{remark}");
+        assert!(
+            remark.ends_with("ms, size of queue: 0, 2 waited"),
+            "{remark}"
+        );
+    }
+    gate.open();
+    assert_eq!(peer.expect().await.opaque, 0);
 }
 
 #[tokio::test]
@@ -85,7 +147,9 @@ async fn requests_that_wait_too_long_are_answered_while_the_thread_is_busy() {
             (150..2_000).contains(&waited.parse::<u32>().unwrap()),
             "{remark}"
         );
+        let (size, cause) = size.split_once(", ").expect("our sentence");
         assert!(size.parse::<usize>().unwrap() < 3);
+        assert_eq!(cause, "pool t is busy: a request may wait 150 ms");
     }
     assert_eq!(pool.head_wait_ms(), 0);
     gate.open();
