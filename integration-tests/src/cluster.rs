@@ -17,7 +17,7 @@ use crate::wire;
 const REGISTERED_TIMEOUT: Duration = Duration::from_secs(60);
 const GET_BROKER_CLUSTER_INFO: i32 = 106;
 /// Small files, the same for both makers, so that each can open a directory of the other.
-const FILE_SIZES: [&str; 4] = [
+const FILE_SIZES: &[&str] = &[
     "mappedFileSizeCommitLog=67108864",
     "mappedFileSizeConsumeQueue=600000",
     "maxHashSlotNum=50000",
@@ -44,6 +44,7 @@ pub struct Cluster {
     members: Vec<Member>,
     namesrv_port: u16,
     broker_ports: Vec<u16>,
+    broker_settings: &'static [&'static str],
     directory: TempDir,
 }
 
@@ -53,6 +54,7 @@ impl Cluster {
             members: Vec::new(),
             namesrv_port: free_port()?,
             broker_ports: Vec::new(),
+            broker_settings: FILE_SIZES,
             directory: tempfile::tempdir()?,
         })
     }
@@ -123,6 +125,11 @@ impl Cluster {
         Ok(Some(cluster))
     }
 
+    /// What brokers that are added from now on are told, of both makers, `key=value`: file sizes and the like.
+    pub fn set_broker_settings(&mut self, settings: &'static [&'static str]) {
+        self.broker_settings = settings;
+    }
+
     /// Starts our broker on a new port and waits until it is registered.
     pub fn add_our_broker(&mut self, name: &str) -> anyhow::Result<()> {
         let port = free_port()?;
@@ -149,8 +156,8 @@ impl Cluster {
             .args(["--set", &format!("brokerName={name}")])
             .args(["--set", &format!("listenPort={port}")])
             .args(["--set", "brokerIP1=127.0.0.1"]);
-        for size in FILE_SIZES {
-            command.args(["--set", size]);
+        for setting in self.broker_settings {
+            command.args(["--set", setting]);
         }
         command
     }
@@ -172,8 +179,12 @@ impl Cluster {
             format!("storePathCommitLog={}", store.join("commitlog").display()),
             "diskMaxUsedSpaceRatio=95".to_owned(),
             "enablePropertyFilter=true".to_owned(),
+            // Half messages stay as they are while a test looks at them; what ends them is written at once.
+            "transactionCheckInterval=600000".to_owned(),
+            "transactionTimeOut=600000".to_owned(),
+            "transactionOpBatchInterval=100".to_owned(),
         ];
-        properties.extend(FILE_SIZES.map(str::to_owned));
+        properties.extend(self.broker_settings.iter().map(|&pair| pair.to_owned()));
         fs::write(&config, properties.join("\n"))?;
         let command = self
             .java_server("broker.BrokerStartup", &config)?
@@ -239,16 +250,30 @@ impl Cluster {
 
     /// Stops one server in order, as [`Cluster::stop`] does for all.
     pub fn terminate(&mut self, name: &str, allowed: &[&str]) -> anyhow::Result<()> {
+        let mut member = self.remove(name)?;
+        if member.maker == Maker::Java {
+            return member.server.terminate().map(|_| ());
+        }
+        finish(member, allowed)
+    }
+
+    fn remove(&mut self, name: &str) -> anyhow::Result<Member> {
         let index = self
             .members
             .iter()
             .position(|member| member.name == name)
             .with_context(|| format!("no server {name}"))?;
-        let mut member = self.members.remove(index);
-        if member.maker == Maker::Java {
-            return member.server.terminate().map(|_| ());
+        Ok(self.members.remove(index))
+    }
+
+    /// Ends one server as a crash would; the log of ours is judged all the same.
+    pub fn kill(&mut self, name: &str, allowed: &[&str]) -> anyhow::Result<()> {
+        let mut member = self.remove(name)?;
+        member.server.kill()?;
+        match member.maker {
+            Maker::ThrustMq => member.server.judge(allowed),
+            Maker::Java => Ok(()),
         }
-        finish(member, allowed)
     }
 
     /// `host:port` of the name server.

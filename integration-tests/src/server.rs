@@ -93,8 +93,18 @@ impl Server {
     /// A clean stop of one of our servers: exit code 0 and no unannounced warning in its log.
     pub fn finish(mut self, allowed: &[&str]) -> anyhow::Result<()> {
         let code = self.terminate()?;
+        anyhow::ensure!(
+            code == 0,
+            "{} ended with {code}: {}",
+            self.name,
+            self.log()?
+        );
+        self.judge(allowed)
+    }
+
+    /// An error when the log holds an unannounced warning.
+    pub fn judge(&self, allowed: &[&str]) -> anyhow::Result<()> {
         let log = self.log()?;
-        anyhow::ensure!(code == 0, "{} ended with {code}: {log}", self.name);
         let unexpected = unexpected_lines(&log, allowed);
         anyhow::ensure!(
             unexpected.is_empty(),

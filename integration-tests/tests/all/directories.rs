@@ -1,95 +1,240 @@
-//! A store directory goes from one implementation to the other and back.
+//! A store directory goes from one implementation to the other and back, and each answers for it what
+//! the one before it answered: one Java program fills the brokers and asks them for everything they keep.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use anyhow::Context;
+use thrustmq_integration_tests::admin::Admin;
 use thrustmq_integration_tests::cluster::Cluster;
-use thrustmq_integration_tests::toolchain;
 use thrustmq_integration_tests::wait::wait_for;
 use thrustmq_integration_tests::wire;
 
-const SEND_MESSAGE_V2: i32 = 310;
-const QUERY_MESSAGE: i32 = 12;
 const GET_MAX_OFFSET: i32 = 30;
-const VIEW_MESSAGE_BY_ID: i32 = 33;
-const TOPIC: &str = "Moving";
+const BROKER: &str = "broker-a";
+/// What a killed broker was receiving when it was killed: it may hold more of these than anybody was told.
+const BURST: &str = "Burst";
+/// What is sent with a delay, and comes while nobody looks.
+const DELAYED: &str = "Delayed";
+/// Time enough to stop a broker and to start the other one, unless the machine is busy.
+const WAITING_MS: i64 = 20_000;
+/// Files so small that every kind crosses their borders.
+const SETTINGS: &[&str] = &[
+    "mappedFileSizeCommitLog=65536",
+    "mappedFileSizeConsumeQueue=1000",
+    "maxHashSlotNum=500",
+    "maxIndexNum=400",
+    "messageDelayLevel=1s 20s 1h",
+    "flushConsumerOffsetInterval=500",
+    "flushDelayOffsetInterval=500",
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Maker {
+    Ours,
+    Java,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Stopped,
+    Killed,
+}
 
 #[test]
-fn a_directory_moves_from_ours_to_java_and_back() -> anyhow::Result<()> {
-    if toolchain::java(512).is_none() {
-        return Ok(());
-    }
+fn a_directory_moves_from_java_to_ours_and_back() -> anyhow::Result<()> {
+    let makers = [Maker::Java, Maker::Ours, Maker::Java, Maker::Ours];
+    move_directory(&makers, End::Stopped)
+}
+
+#[test]
+fn a_directory_moves_from_ours_to_java_and_back_though_each_is_killed() -> anyhow::Result<()> {
+    move_directory(&[Maker::Ours, Maker::Java, Maker::Ours], End::Killed)
+}
+
+/// Each broker in turn opens the directory, must answer as the one before it did, and adds to it.
+fn move_directory(makers: &[Maker], end: End) -> anyhow::Result<()> {
     let mut cluster = Cluster::with_our_namesrv()?;
-    let mut offsets = Vec::new();
-    for (run, is_java) in [false, true, false].into_iter().enumerate() {
-        if is_java {
-            cluster.add_java_broker("broker-a")?;
-        } else {
-            cluster.add_our_broker("broker-a")?;
-        }
-        let broker = cluster.broker(run);
-        for number in 0..5 {
-            let key = format!("key{run}-{number}");
-            offsets.push((send(&broker, &key)?, key));
-        }
-        all_are_there(&broker, &offsets)?;
-        cluster.terminate("broker-a", &[])?;
+    cluster.set_broker_settings(SETTINGS);
+    let Some(admin) = Admin::start(&cluster)? else {
+        return cluster.stop(&[]);
+    };
+    let mut exchange = Exchange {
+        cluster,
+        admin,
+        runs: 0,
+        left: Dump::default(),
+        acknowledged: String::new(),
+    };
+    for &maker in makers {
+        exchange.run(maker, end)?;
     }
-    cluster.stop(&[])
+    exchange.admin.stop()?;
+    exchange.cluster.stop(&[])
 }
 
-/// Sends to queue 0; the commit-log offset in the answer's id.
-fn send(broker: &str, key: &str) -> anyhow::Result<i64> {
-    let properties = format!("KEYS\u{1}{key}\u{2}TAGS\u{1}Tag\u{2}");
-    let fields = [
-        ("a", "group"),
-        ("b", TOPIC),
-        ("c", "TBW102"),
-        ("d", "4"),
-        ("e", "0"),
-        ("f", "0"),
-        ("g", "1700000000000"),
-        ("h", "0"),
-        ("i", properties.as_str()),
-    ];
-    let answer = wire::call(broker, SEND_MESSAGE_V2, &fields, key.as_bytes())?;
-    anyhow::ensure!(answer.code == 0, "{answer:?}");
-    let id = answer.fields["msgId"].as_str().unwrap_or_default();
-    Ok(i64::from_str_radix(id.get(16..).unwrap_or_default(), 16)?)
+struct Exchange {
+    cluster: Cluster,
+    admin: Admin,
+    runs: usize,
+    /// What the last broker answered before it ended.
+    left: Dump,
+    /// What it acknowledged after that, while it was killed.
+    acknowledged: String,
 }
 
-/// By place in the log, by number in the queue, and by key.
-fn all_are_there(broker: &str, offsets: &[(i64, String)]) -> anyhow::Result<()> {
-    for (offset, key) in offsets {
-        let offset = offset.to_string();
-        let answer = wire::call(broker, VIEW_MESSAGE_BY_ID, &[("offset", &offset)], b"")?;
-        anyhow::ensure!(contains(&answer.body, key), "{key} at {offset}: {answer:?}");
-        wait_for(
-            &format!("{key} in the index"),
-            Duration::from_secs(10),
-            || Ok(contains(&by_key(broker, key)?, key).then_some(())),
-        )?;
+impl Exchange {
+    fn run(&mut self, maker: Maker, end: End) -> anyhow::Result<()> {
+        match maker {
+            Maker::Ours => self.cluster.add_our_broker(BROKER)?,
+            Maker::Java => self.cluster.add_java_broker(BROKER)?,
+        }
+        let broker = self.cluster.broker(self.runs);
+        let found = self.dump(&broker, self.runs)?;
+        self.compare(maker, &found)
+            .with_context(|| format!("{maker:?}, run {}", self.runs))?;
+        let acknowledged = self.fill(maker, &broker)?;
+        self.wait_for_delayed(&broker)?;
+        self.runs += 1;
+        self.left = self.dump(&broker, self.runs)?;
+        self.left.must_list(&acknowledged)?;
+        if found.late_ms()?.is_empty() && self.runs > 1 {
+            let late_ms = self.left.late_ms()?;
+            let is_on_time = late_ms.iter().all(|late_ms| (0..5_000).contains(late_ms));
+            anyhow::ensure!(is_on_time, "{maker:?} delivered {late_ms:?} ms late");
+        }
+        self.end(end)
     }
-    let fields = [("topic", TOPIC), ("queueId", "0")];
-    let count = offsets.len().to_string();
-    wait_for("the queue's end", Duration::from_secs(10), || {
-        let answer = wire::call(broker, GET_MAX_OFFSET, &fields, b"")?;
-        Ok((answer.fields["offset"] == count.as_str()).then_some(()))
-    })
+
+    fn compare(&self, maker: Maker, found: &Dump) -> anyhow::Result<()> {
+        let differences = self.left.differences(found);
+        anyhow::ensure!(differences.is_empty(), "{}", differences.join("\n"));
+        found.must_list(&self.acknowledged)?;
+        eprintln!("{maker:?} answered all {} alike", found.0.lines().count());
+        Ok(())
+    }
+
+    /// Our broker has no transactions yet. Only the first run leaves messages to the next broker that it has to deliver.
+    fn fill(&mut self, maker: Maker, broker: &str) -> anyhow::Result<String> {
+        let run = format!("run{}", self.runs);
+        let transactions = (maker == Maker::Java).to_string();
+        let waiting = (self.runs == 0).to_string();
+        self.admin
+            .run_words(&["@fill", broker, &run, &transactions, &waiting])
+    }
+
+    /// Three that each run delivers itself, and two that the first one left.
+    fn wait_for_delayed(&self, broker: &str) -> anyhow::Result<()> {
+        let left = if self.runs == 0 { 0 } else { 2 };
+        let wanted = 3 * (i64::try_from(self.runs)? + 1) + left;
+        wait_for("the delayed messages", Duration::from_secs(60), || {
+            let mut delivered = 0;
+            for queue in ["0", "1"] {
+                delivered += max_offset(broker, DELAYED, queue)?;
+            }
+            Ok((delivered == wanted).then_some(()))
+        })
+    }
+
+    fn dump(&mut self, broker: &str, runs: usize) -> anyhow::Result<Dump> {
+        let deleted: Vec<String> = (0..runs).map(|run| format!("Gone-run{run}")).collect();
+        let mut words = vec!["@dump", broker];
+        words.extend(deleted.iter().map(String::as_str));
+        Ok(Dump(self.admin.run_words(&words)?))
+    }
+
+    fn end(&mut self, end: End) -> anyhow::Result<()> {
+        if end == End::Stopped {
+            return self.cluster.terminate(BROKER, &[]);
+        }
+        self.admin.run("@burst")?;
+        self.cluster.kill(BROKER, &[])?;
+        self.acknowledged = self.admin.run("@acknowledged")?;
+        Ok(())
+    }
 }
 
-fn by_key(broker: &str, key: &str) -> anyhow::Result<Vec<u8>> {
-    let fields = [
-        ("topic", TOPIC),
-        ("key", key),
-        ("maxNum", "8"),
-        ("beginTimestamp", "0"),
-        ("endTimestamp", "9999999999999"),
-    ];
-    Ok(wire::call(broker, QUERY_MESSAGE, &fields, b"")?.body)
+fn max_offset(broker: &str, topic: &str, queue: &str) -> anyhow::Result<i64> {
+    let fields = [("topic", topic), ("queueId", queue)];
+    let answer = wire::call(broker, GET_MAX_OFFSET, &fields, b"")?;
+    let offset = answer.fields["offset"].as_str().context("an offset")?;
+    Ok(offset.parse()?)
 }
 
-fn contains(bytes: &[u8], text: &str) -> bool {
-    bytes
-        .windows(text.len())
-        .any(|window| window == text.as_bytes())
+/// What `Dump.java` wrote: a fact a line, its kind and its topic first.
+#[derive(Default)]
+struct Dump(String);
+
+impl Dump {
+    /// Lines that are gone, and lines that are new and say more than that a server made an empty topic of its own.
+    fn differences(&self, found: &Self) -> Vec<String> {
+        let before: BTreeSet<&str> = self.0.lines().collect();
+        let after: BTreeSet<&str> = found.0.lines().collect();
+        let known: BTreeSet<&str> = before.iter().map(|line| topic(line)).collect();
+        let gone = before.difference(&after).map(|line| format!("- {line}"));
+        let new = after.difference(&before);
+        let new = new.filter(|line| !self.0.is_empty() && !is_empty_system_topic(line, &known));
+        gone.chain(new.map(|line| format!("+ {line}")))
+            .filter(|line| !is_expected(line))
+            .collect()
+    }
+
+    /// `acknowledged` names messages as `topic queue queue-offset`, one a line.
+    fn must_list(&self, acknowledged: &str) -> anyhow::Result<()> {
+        let held: BTreeSet<String> = self.fields("message", 3).collect();
+        let missing: Vec<&str> = acknowledged
+            .lines()
+            .filter(|message| !held.contains(*message))
+            .collect();
+        anyhow::ensure!(missing.is_empty(), "acknowledged and lost: {missing:?}");
+        Ok(())
+    }
+
+    /// The words behind the kind of a line, of all lines of that kind.
+    fn fields(&self, kind: &'static str, count: usize) -> impl Iterator<Item = String> {
+        let of_kind = move |line: &&str| line.split(' ').next() == Some(kind);
+        let fields = move |line: &str| {
+            let words: Vec<&str> = line.split(' ').skip(1).take(count).collect();
+            words.join(" ")
+        };
+        self.0.lines().filter(of_kind).map(fields)
+    }
+
+    /// How late the messages came that waited for the next broker.
+    fn late_ms(&self) -> anyhow::Result<Vec<i64>> {
+        self.0
+            .lines()
+            .filter(|line| line.starts_with("message Delayed") && line.contains("of=delayed2"))
+            .map(|line| Ok(number(line, "stored=")? - number(line, "born=")? - WAITING_MS))
+            .collect()
+    }
+}
+
+fn topic(line: &str) -> &str {
+    line.split(' ').nth(1).unwrap_or_default()
+}
+
+/// What was sent while the broker was killed, what became due meanwhile, and how far a broker's own group
+/// looked for transactions to end; but no message is ever gone.
+fn is_expected(difference: &str) -> bool {
+    let line = &difference[2..];
+    let is_lost = difference.starts_with("- message");
+    let is_own = line.starts_with("delayed ") || line.contains("@CID_RMQ_SYS_TRANS ");
+    is_own || matches!(topic(line), BURST | DELAYED) && !is_lost
+}
+
+/// Servers make topics and groups of their own when they start; they differ in which.
+fn is_empty_system_topic(line: &str, known: &BTreeSet<&str>) -> bool {
+    let kind = line.split(' ').next().unwrap_or_default();
+    let is_empty = kind != "queue" || line.contains(" max=0 ");
+    matches!(kind, "topic" | "queue" | "times" | "group")
+        && is_empty
+        && !known.contains(topic(line))
+}
+
+/// The digits behind a name.
+fn number(line: &str, name: &str) -> anyhow::Result<i64> {
+    let (_, rest) = line.split_once(name).context("a named number")?;
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
+    Ok(digits.context("digits")?.parse()?)
 }

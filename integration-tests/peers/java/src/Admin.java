@@ -25,6 +25,7 @@ final class Admin {
     private final PrintStream answers = System.out;
     private DefaultMQProducer producer;
     private DefaultMQPushConsumer consumer;
+    private Burst burst;
     private final AtomicInteger received = new AtomicInteger();
 
     static String run(Map<String, String> options) throws Exception {
@@ -64,7 +65,10 @@ final class Admin {
         return printed.toString(StandardCharsets.UTF_8);
     }
 
-    /** `@start topic group`, `@send topic count`, `@stop`. */
+    /**
+     * `@start topic group`, `@send topic count`, `@stop`; for what a broker keeps: `@fill address run transactions waiting`,
+     * `@dump address deleted-topic…`, `@burst` and, when the broker was killed, `@acknowledged`.
+     */
     private String drive(String namesrv, String[] words) throws Exception {
         switch (words[0]) {
             case "@start":
@@ -77,6 +81,15 @@ final class Admin {
                 producer.shutdown();
                 consumer.shutdown();
                 return "";
+            case "@fill":
+                return Fill.run(namesrv, words[1], words[2], Boolean.parseBoolean(words[3]), Boolean.parseBoolean(words[4]));
+            case "@dump":
+                return Dump.of(words[1], Arrays.asList(words).subList(2, words.length));
+            case "@burst":
+                burst = Burst.start(namesrv);
+                return "";
+            case "@acknowledged":
+                return burst.end();
             default:
                 throw new IllegalArgumentException(Arrays.toString(words));
         }
