@@ -6,6 +6,7 @@ mod directories;
 mod killed;
 mod lifecycle;
 mod load;
+mod many_topics;
 mod mixed;
 mod mqadmin;
 mod rust_client;
