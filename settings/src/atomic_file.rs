@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Why what a file should hold is not known.
@@ -22,7 +23,10 @@ pub struct AtomicFile {
     path: PathBuf,
     backup: PathBuf,
     temporary: PathBuf,
-    writing: Mutex<()>,
+    /// Number of the last caller who wants the file replaced.
+    wanted: AtomicU64,
+    /// Held while writing: number of the last caller whose change is in the file.
+    written: Mutex<u64>,
 }
 
 impl AtomicFile {
@@ -37,7 +41,8 @@ impl AtomicFile {
             backup: beside(".bak"),
             temporary: beside(".tmp"),
             path,
-            writing: Mutex::new(()),
+            wanted: AtomicU64::new(0),
+            written: Mutex::new(0),
         }
     }
 
@@ -79,14 +84,26 @@ impl AtomicFile {
         })
     }
 
-    /// Replaces the file by what `content` gives; concurrent writers take turns, and each asks for
-    /// its content when it is its turn, so that the last one writes the newest.
+    /// Replaces the file by what `content` gives: all that was changed before the call, or more.
+    /// Concurrent writers take turns; those who come while one writes are served by the next write
+    /// together, for a file of ten thousand topics is not written for each of them.
     ///
     /// # Errors
     /// There is no content, or the disk refuses; the file is then what it was.
     pub fn replace(&self, content: impl FnOnce() -> io::Result<Vec<u8>>) -> io::Result<()> {
-        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let content = content()?;
+        let number = self.wanted.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if *written >= number {
+            return Ok(());
+        }
+        // Read before the content is taken, which then holds the changes of all these callers.
+        let covers = self.wanted.load(Ordering::Acquire);
+        self.write(&content()?)?;
+        *written = covers;
+        Ok(())
+    }
+
+    fn write(&self, content: &[u8]) -> io::Result<()> {
         let parent = self.path.parent().filter(|p| !p.as_os_str().is_empty());
         let directory = parent.unwrap_or(Path::new("."));
         fs::create_dir_all(directory)?;
@@ -95,7 +112,7 @@ impl AtomicFile {
             // Before there is content: who could not read the old file can not read the new one.
             file.set_permissions(replaced.permissions())?;
         }
-        file.write_all(&content)?;
+        file.write_all(content)?;
         file.sync_all()?;
         if self.path.exists() {
             keep_as_backup(&self.path, &self.backup)?;
@@ -202,6 +219,35 @@ mod tests {
         fs::create_dir(directory.path().join("config/topics.json.tmp")).unwrap();
         assert!(store(&file, "{2}").is_err());
         assert_eq!(file.load(decode).unwrap().as_deref(), Some("{1}"));
+    }
+
+    #[test]
+    fn writers_who_come_together_are_served_by_few_writes() {
+        const WRITERS: usize = 16;
+        let (_directory, file) = file();
+        let (changes, writes) = (AtomicU64::new(0), AtomicU64::new(0));
+        let together = std::sync::Barrier::new(WRITERS);
+        std::thread::scope(|scope| {
+            for _ in 0..WRITERS {
+                scope.spawn(|| {
+                    together.wait();
+                    let change = changes.fetch_add(1, Ordering::SeqCst) + 1;
+                    let content = || {
+                        writes.fetch_add(1, Ordering::SeqCst);
+                        let content = format!("{{{}}}", changes.load(Ordering::SeqCst));
+                        // Time for the others to come.
+                        std::thread::sleep(std::time::Duration::from_millis(50));
+                        Ok(content.into_bytes())
+                    };
+                    file.replace(content).unwrap();
+                    let stored = file.load(decode).unwrap().unwrap();
+                    let stored: u64 = stored.trim_matches(['{', '}']).parse().unwrap();
+                    assert!(stored >= change, "change {change} is not in {stored}");
+                });
+            }
+        });
+        let writes = writes.into_inner();
+        assert!(writes < WRITERS as u64, "{writes} writes");
     }
 
     #[test]

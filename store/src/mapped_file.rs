@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use memmap2::MmapRaw;
+use memmap2::{Advice, MmapRaw};
 
 use crate::disk::{Disk, DiskFile};
 
@@ -64,6 +64,11 @@ impl Map {
 
     fn of(file: &DiskFile, disk: &Disk, path: &Path) -> io::Result<Self> {
         let memory = file.map(|file| MmapRaw::map_raw(file))?;
+        if place == Place::Sparse {
+            // Such files are many and mostly holes: without this, the kernel fills its cache with
+            // zeros far around every first touch.
+            memory.advise(Advice::Random)?;
+        }
         MAPS.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
             memory,
