@@ -48,21 +48,21 @@ impl Map {
             let taken = file.reserve(0, wanted);
             taken.or_else(|error| file.set_length(0).and(Err(error)))?;
         }
-        Self::of(&file, disk, path)
+        Self::of(&file, disk, path, place)
     }
 
     /// Maps a file that must have so many bytes.
-    fn open(disk: &Disk, path: &Path, bytes: usize) -> io::Result<Self> {
+    fn open(disk: &Disk, path: &Path, bytes: usize, place: Place) -> io::Result<Self> {
         let file = disk.open(path)?;
         let length = file.length()?;
         if length != bytes as u64 {
             let problem = format!("file has {length} bytes, not {bytes}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
         }
-        Self::of(&file, disk, path)
+        Self::of(&file, disk, path, place)
     }
 
-    fn of(file: &DiskFile, disk: &Disk, path: &Path) -> io::Result<Self> {
+    fn of(file: &DiskFile, disk: &Disk, path: &Path, place: Place) -> io::Result<Self> {
         let memory = file.map(|file| MmapRaw::map_raw(file))?;
         if place == Place::Sparse {
             // Such files are many and mostly holes: without this, the kernel fills its cache with
@@ -168,7 +168,7 @@ impl MappedFile {
     ) -> io::Result<Self> {
         let written = used.written;
         assert!(written <= bytes, "written {written} of {bytes} bytes");
-        Ok(Self::of(Map::open(disk, path, bytes)?, used, place))
+        Ok(Self::of(Map::open(disk, path, bytes, place)?, used, place))
     }
 
     fn of(map: Map, used: Used, place: Place) -> Self {
@@ -313,7 +313,7 @@ impl MappedCells {
     /// Maps the file, making it first if it is not there; it takes disk blocks as it is touched.
     pub(crate) fn open(disk: &Disk, path: &Path, bytes: usize) -> io::Result<Self> {
         let map = if disk.exists(path)? && disk.length(path)? > 0 {
-            Map::open(disk, path, bytes)?
+            Map::open(disk, path, bytes, Place::Sparse)?
         } else {
             Map::create(disk, path, bytes, Place::Sparse)?
         };
