@@ -310,7 +310,8 @@ pub(crate) struct MappedCells {
 }
 
 impl MappedCells {
-    /// Maps the file, making it first if it is not there; it takes disk blocks as it is touched.
+    /// Maps the file, making it first if it is not there; what is written to needs its
+    /// blocks first.
     pub(crate) fn open(disk: &Disk, path: &Path, bytes: usize) -> io::Result<Self> {
         let map = if disk.exists(path)? && disk.length(path)? > 0 {
             Map::open(disk, path, bytes, Place::Sparse)?
@@ -347,9 +348,19 @@ impl MappedCells {
         self.set(at + 4, value as u32);
     }
 
-    /// Forces all of it to the disk.
-    pub(crate) fn flush(&self) -> io::Result<()> {
-        self.map.flush(0, self.map.len())
+    /// Forces a range to the disk.
+    pub(crate) fn flush(&self, from: usize, to: usize) -> io::Result<()> {
+        self.map.flush(from, to)
+    }
+
+    /// Takes the blocks of a range, so that writing there cannot fail for lack of room.
+    pub(crate) fn reserve(&self, from: usize, to: usize) -> io::Result<()> {
+        self.map.reserve(from, to)
+    }
+
+    /// Makes all cells from a byte position on 0 and gives their blocks back.
+    pub(crate) fn clear_from(&self, at: usize) -> io::Result<()> {
+        self.map.disk.open(&self.map.path)?.clear_from(at as u64)
     }
 
     fn cell(&self, at: usize) -> Option<&AtomicU32> {
@@ -425,7 +436,7 @@ mod tests {
         cells.set(2, 7);
         assert_eq!((cells.get(4), cells.get_i64(8)), (0x0102_0304, -2));
         assert_eq!((cells.get(20), cells.get(2), cells.get(0)), (0, 0, 0));
-        cells.flush().unwrap();
+        cells.flush(0, 20).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!(&bytes[..8], &[0, 0, 0, 0, 1, 2, 3, 4]);
     }

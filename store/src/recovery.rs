@@ -18,6 +18,7 @@ use crate::dispatch::Targets;
 use crate::error::OpenError;
 use crate::file_queue::QueueFile;
 use crate::index::Index;
+use crate::index::recovery::{Kept, Trusted};
 use crate::mapped_file::maps;
 use crate::offset::Mark;
 use crate::options::StoreOptions;
@@ -163,9 +164,16 @@ impl Recovery<'_> {
             queue.cut(|entry| entry.physical_offset < start)?;
             queue.unmap_free();
         }
-        let index_start = self.index_start();
+        let mut index_start = self.index_start();
         if let Some(index) = self.index {
-            index.cut(start)?;
+            let trusted = Trusted {
+                entries: start,
+                slots: start,
+            };
+            let kept = index.recover(trusted, &|offset| self.log.store_time(offset))?;
+            if kept == Kept::Nothing {
+                index_start = Some(self.log.min());
+            }
         }
         Ok(Plan {
             from: self.walk_start(start, index_start),

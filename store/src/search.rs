@@ -7,7 +7,12 @@ use thrustmq_proto_compat::message::{properties, property_name};
 use crate::api::{Boundary, QueryOutcome, QueryRequest};
 use crate::commit_log::reader::{RecordReader, Step, step};
 use crate::error::ReadError;
+use crate::index::file::Search;
 use crate::shared::Shared;
+
+/// Messages that a query looks at for each it may find: others have keys of the same hash. (Java
+/// goes back three times.)
+const LOOKS_PER_MESSAGE: usize = 3;
 
 /// The queue offset that belongs to a store time (Java: `ConsumeQueue.getOffsetInQueueByTime`).
 pub(crate) fn offset_by_time(
@@ -72,22 +77,59 @@ pub(crate) fn query(shared: &Shared, request: &QueryRequest<'_>) -> QueryOutcome
     let Some(index) = &shared.index else {
         return QueryOutcome::default();
     };
-    let found_max = shared.options.query_messages_max;
-    let mut offsets = index.find(request, found_max);
-    offsets.sort_unstable();
-    let records = offsets
-        .into_iter()
-        .filter_map(|offset| record_at(shared, offset).ok());
-    let mut records: Vec<Bytes> = records
-        .filter(|record| is_wanted(record, request))
-        .collect();
-    let messages_max = request.messages_max.min(found_max);
-    records.drain(..records.len().saturating_sub(messages_max));
+    let mut found = Found::new(shared, request);
+    index.find(request, &mut |offset| found.look_at(offset));
     let (offset, timestamp) = index.last_update();
     QueryOutcome {
-        records,
+        records: found.oldest_first(),
         index_last_update_timestamp: timestamp,
         index_last_update_physical_offset: offset,
+    }
+}
+
+/// The messages that a query has found so far.
+struct Found<'a> {
+    shared: &'a Shared,
+    request: &'a QueryRequest<'a>,
+    /// Newest first.
+    records: Vec<Bytes>,
+    records_max: usize,
+    looks_left: usize,
+    last_offset: Option<i64>,
+}
+
+impl<'a> Found<'a> {
+    fn new(shared: &'a Shared, request: &'a QueryRequest<'a>) -> Self {
+        let found_max = shared.options.query_messages_max;
+        Self {
+            shared,
+            request,
+            records: Vec::new(),
+            records_max: request.messages_max.min(found_max),
+            looks_left: found_max.saturating_mul(LOOKS_PER_MESSAGE),
+            last_offset: None,
+        }
+    }
+
+    /// Takes the message at an offset if it is wanted.
+    fn look_at(&mut self, offset: i64) -> Search {
+        if self.records.len() >= self.records_max || self.looks_left == 0 {
+            return Search::Enough;
+        }
+        // Two keys of a message may have one hash.
+        if self.last_offset.replace(offset) == Some(offset) {
+            return Search::On;
+        }
+        self.looks_left -= 1;
+        let record = record_at(self.shared, offset).ok();
+        let wanted = record.filter(|record| is_wanted(record, self.request));
+        self.records.extend(wanted);
+        Search::On
+    }
+
+    fn oldest_first(mut self) -> Vec<Bytes> {
+        self.records.reverse();
+        self.records
     }
 }
 

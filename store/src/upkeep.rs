@@ -76,7 +76,7 @@ impl Upkeep {
             self.thorough_ms = now_ms;
         } else {
             shared.queues.flush(DIRTY_BYTES_MIN)?;
-            shared.index.as_ref().map_or(Ok(()), Index::flush_full)?;
+            shared.index.as_ref().map_or(Ok(()), Index::flush_entries)?;
         }
         self.next.log_timestamp = log_timestamp;
         self.file.write(self.next)?;

@@ -1,10 +1,15 @@
-//! The index: finds messages by key. Derived from the log by the dispatch thread.
+//! The index: finds messages by key. Derived from the log by the dispatch thread; [`recovery`] brings
+//! it in step with the log after a crash.
+//!
+//! Files are filled one after the other. A message's keys may lie in two of them.
 
 pub(crate) mod file;
+pub(crate) mod recovery;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use thrustmq_proto_compat::clock::Clock;
@@ -16,7 +21,8 @@ use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::layout::names_in;
 
-use file::{IndexFile, IndexSize, Wanted};
+use file::{Entry, IndexFile, IndexSize, Search, Taken, Wanted};
+use recovery::{Kept, Trusted};
 
 /// Index files, oldest first.
 #[derive(Debug)]
@@ -26,8 +32,6 @@ pub(crate) struct Index {
     size: IndexSize,
     clock: Clock,
     files: RwLock<Vec<Arc<IndexFile>>>,
-    /// Files up to this physical offset are full and on the disk.
-    flushed_full: AtomicI64,
 }
 
 /// Keys of one message.
@@ -40,7 +44,8 @@ pub(crate) struct Keys<'a> {
 }
 
 impl Index {
-    /// Opens the files of a directory; one that cannot be mapped is removed, to be built again.
+    /// Opens the files of a directory. If one of them is damaged all are removed, for the whole index
+    /// has to be built again.
     pub(crate) fn open(
         disk: Disk,
         dir: PathBuf,
@@ -48,26 +53,30 @@ impl Index {
         clock: Clock,
     ) -> Result<Self, OpenError> {
         let mut files = Vec::new();
+        let mut damaged = false;
         for name in names_in(&disk, &dir)? {
             let path = dir.join(name);
             match IndexFile::open(&disk, &path, size) {
-                Ok(file) if !file.is_empty() => files.push(Arc::new(file)),
-                Ok(_) => disk.remove(&path).map_err(OpenError::io("remove", path))?,
+                Ok(file) => files.push(Arc::new(file)),
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    tracing::warn!(?path, %error, "index file is unusable and is built again");
+                    tracing::warn!(?path, %error, "index file is unusable: the index is built again");
+                    damaged = true;
                     disk.remove(&path).map_err(OpenError::io("remove", path))?;
                 }
                 Err(error) => return Err(OpenError::io("open", path)(error)),
             }
         }
-        Ok(Self {
+        let index = Self {
             disk,
             dir,
             size,
             clock,
             files: RwLock::new(files),
-            flushed_full: AtomicI64::new(-1),
-        })
+        };
+        index
+            .remove_where(|file| damaged || file.is_empty())
+            .map_err(OpenError::io("remove files of", &index.dir))?;
+        Ok(index)
     }
 
     /// Physical offset of the last message indexed.
@@ -82,18 +91,28 @@ impl Index {
         last.map_or((0, 0), |file| (file.end_offset(), file.end_timestamp()))
     }
 
-    /// Forgets the messages at an offset and behind it, which a crash may have left half-written.
-    /// Recovery only.
-    pub(crate) fn cut(&self, physical_offset: i64) -> Result<(), OpenError> {
+    /// Brings the index in step with the disk after a crash: entries of messages that are not
+    /// trusted go, and have to be put again. `store_time` knows the time of a message.
+    pub(crate) fn recover(
+        &self,
+        trusted: Trusted,
+        store_time: &dyn Fn(i64) -> Option<i64>,
+    ) -> Result<Kept, OpenError> {
         for file in self.files().clone().iter().rev() {
-            file.cut(physical_offset);
-            if !file.is_empty() && file.end_offset() < physical_offset && file.is_full() {
-                // Files before a full one end before it, and were flushed before it was begun.
+            if file.is_on_disk(trusted) {
                 break;
+            }
+            let kept = file.recover(trusted, store_time);
+            if kept.map_err(OpenError::io("recover", file.path()))? == Kept::Nothing {
+                tracing::warn!(path = ?file.path(), "index file is damaged: the index is built again");
+                self.remove_all()
+                    .map_err(OpenError::io("remove files of", &self.dir))?;
+                return Ok(Kept::Nothing);
             }
         }
         self.remove_where(IndexFile::is_empty)
-            .map_err(OpenError::io("remove files of", &self.dir))
+            .map_err(OpenError::io("remove files of", &self.dir))?;
+        Ok(Kept::Trusted)
     }
 
     /// Whether there is no file.
@@ -142,26 +161,34 @@ impl Index {
             if begun && self.has(hash, physical_offset) {
                 continue;
             }
-            while !self.writable_file()?.put(hash, physical_offset, timestamp) {}
+            let entry = Entry {
+                key_hash: hash,
+                physical_offset,
+                store_timestamp: timestamp,
+            };
+            while self.writable_file()?.put(entry)? == Taken::No {}
         }
         Ok(())
     }
 
-    /// Whether the newest messages of this hash include the one at an offset.
+    /// Whether the message at the end of the index has an entry of this hash.
     fn has(&self, key_hash: u32, physical_offset: i64) -> bool {
-        const NEWEST: usize = 4;
         let wanted = Wanted {
             key_hash,
-            begin_ms: 0,
+            begin_ms: i64::MIN,
             end_ms: i64::MAX,
-            found_max: NEWEST,
         };
         let files = self.files().clone();
-        files.iter().rev().take(2).any(|file| {
-            let mut found = Vec::new();
-            file.find(wanted, &mut found);
-            found.contains(&physical_offset)
-        })
+        let last = files.iter().rev();
+        last.take_while(|file| file.end_offset() >= physical_offset)
+            .any(|file| {
+                let mut newest = None;
+                file.find(wanted, &mut |offset| {
+                    newest = Some(offset);
+                    Search::Enough
+                });
+                newest == Some(physical_offset)
+            })
     }
 
     /// The last file, or a new one if it is full.
@@ -169,6 +196,12 @@ impl Index {
         if let Some(last) = self.files().last().filter(|last| !last.is_full()) {
             return Ok(Arc::clone(last));
         }
+        let file = Arc::new(self.new_file()?);
+        self.files_mut().push(Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn new_file(&self) -> io::Result<IndexFile> {
         // Two files of one millisecond would be one file.
         let mut now_ms = self.clock.now_ms();
         let mut path = self.dir.join(LocalTime::at(now_ms).digits());
@@ -176,53 +209,46 @@ impl Index {
             now_ms += 1;
             path = self.dir.join(LocalTime::at(now_ms).digits());
         }
-        self.disk.make_directories(&self.dir)?;
-        let file = Arc::new(IndexFile::open(&self.disk, &path, self.size)?);
-        // Its name must last once a checkpoint promises what is in it.
+        for changed in self.disk.make_directories(&self.dir)? {
+            self.disk.sync_directory(&changed)?;
+        }
+        let file = IndexFile::open(&self.disk, &path, self.size)?;
+        // The checkpoint will vouch for entries, which a file without a name does not have.
         self.disk.sync_directory(&self.dir)?;
-        self.files_mut().push(Arc::clone(&file));
         Ok(file)
     }
 
-    /// Physical offsets of messages that have the key, or one of the same hash.
-    pub(crate) fn find(&self, request: &QueryRequest<'_>, found_max: usize) -> Vec<i64> {
+    /// Gives the physical offsets of messages that may have the key to `visit`, newest first, until
+    /// it has enough. Among them are messages with other keys of the same hash, and such as are up
+    /// to a second out of the time asked for.
+    pub(crate) fn find(&self, request: &QueryRequest<'_>, visit: &mut dyn FnMut(i64) -> Search) {
         let wanted = Wanted {
             key_hash: key_hash(request.topic, request.key),
             begin_ms: request.begin_ms,
             end_ms: request.end_ms,
-            found_max,
         };
-        let mut found = Vec::new();
         let files = self.files().clone();
         for file in files.iter().rev() {
-            if file.overlaps(request.begin_ms, request.end_ms) {
-                file.find(wanted, &mut found);
+            let overlaps = file.overlaps(request.begin_ms, request.end_ms);
+            if overlaps && file.find(wanted, visit) == Search::Enough {
+                break;
             }
-            if found.len() >= found_max || file.begin_timestamp() < request.begin_ms {
+            if file.begin_timestamp() < request.begin_ms {
                 break;
             }
         }
-        found
     }
 
-    /// Forces full files to the disk, each once.
-    pub(crate) fn flush_full(&self) -> io::Result<()> {
+    /// Forces the entries that were added to the disk, but not the slots that lead to them.
+    pub(crate) fn flush_entries(&self) -> io::Result<()> {
         let files = self.files().clone();
-        let flushed = self.flushed_full.load(Ordering::Acquire);
-        let full = files.iter().filter(|file| file.is_full());
-        for file in full.filter(|file| file.end_offset() > flushed) {
-            file.flush()?;
-            self.flushed_full
-                .fetch_max(file.end_offset(), Ordering::AcqRel);
-        }
-        Ok(())
+        files.iter().try_for_each(|file| file.flush_entries())
     }
 
-    /// Forces all files to the disk.
+    /// Forces everything to the disk.
     pub(crate) fn flush(&self) -> io::Result<()> {
-        self.flush_full()?;
-        let last = self.files().last().cloned();
-        last.map_or(Ok(()), |last| last.flush())
+        let files = self.files().clone();
+        files.iter().try_for_each(|file| file.flush())
     }
 
     fn files(&self) -> RwLockReadGuard<'_, Vec<Arc<IndexFile>>> {
@@ -238,87 +264,4 @@ impl Index {
 fn key_hash(topic: &str, key: &str) -> u32 {
     let hash = continue_hash(continue_hash(string_hash(topic), "#"), key);
     hash.checked_abs().unwrap_or(0) as u32
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn index(dir: &std::path::Path) -> Index {
-        let size = IndexSize {
-            slots: 7,
-            entries: 5,
-        };
-        let clock = Clock::by_hand(1_700_000_000_000);
-        Index::open(Disk::default(), dir.into(), size, clock).unwrap()
-    }
-
-    fn put(index: &Index, keys: &str, offset: i64, timestamp: i64) {
-        let keys = Keys {
-            topic: "t",
-            unique_key: Some("u"),
-            keys,
-        };
-        index.put(&keys, offset, timestamp).unwrap();
-    }
-
-    fn find(index: &Index, key: &str) -> Vec<i64> {
-        let request = QueryRequest {
-            topic: "t",
-            key,
-            messages_max: 64,
-            begin_ms: 0,
-            end_ms: i64::MAX,
-        };
-        index.find(&request, 64)
-    }
-
-    #[test]
-    fn hashes_are_those_of_the_joined_text() {
-        assert_eq!(
-            key_hash("topic", "key"),
-            string_hash("topic#key").unsigned_abs()
-        );
-    }
-
-    #[test]
-    fn messages_are_found_across_files_and_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let index = index(dir.path());
-        for number in 0..6 {
-            put(&index, "a  b", number * 100, 1_000 * number);
-        }
-        let used = |index: &Index| index.files().iter().map(|file| file.used()).sum::<u32>();
-        let before = used(&index);
-        put(&index, "a  b", 500, 5_000);
-        assert_eq!(used(&index), before, "the last one is there already");
-        put(&index, "late", 200, 9_000);
-        assert_eq!(find(&index, "a"), [500, 400, 300, 200, 100, 0]);
-        assert_eq!(find(&index, "u").len(), 6);
-        assert!(
-            find(&index, "late").is_empty(),
-            "older than the last one indexed"
-        );
-        assert_eq!(names_in(&Disk::default(), dir.path()).unwrap().len(), 5);
-        assert_eq!(index.last_update(), (500, 5_000));
-    }
-
-    #[test]
-    fn files_go_at_either_end() {
-        let dir = tempfile::tempdir().unwrap();
-        let index = index(dir.path());
-        for number in 0..6 {
-            put(&index, "a", number * 100, 1_000 * number);
-        }
-        index.flush().unwrap();
-        index.remove_before(400).unwrap();
-        assert_eq!(find(&index, "a"), [500, 400]);
-        index.cut(500).unwrap();
-        assert_eq!(find(&index, "a"), [400]);
-        put(&index, "a", 450, 9_000);
-        assert_eq!(find(&index, "a"), [450, 400]);
-        index.cut(400).unwrap();
-        assert!(index.is_empty());
-        assert!(names_in(&Disk::default(), dir.path()).unwrap().is_empty());
-    }
 }
