@@ -138,7 +138,8 @@ fn java_transcript() -> anyhow::Result<Option<Transcript>> {
 }
 
 fn our_transcript() -> anyhow::Result<Option<Transcript>> {
-    let cluster = Cluster::standalone(&[])?;
+    // Java's default: without a checksum among each message's properties.
+    let cluster = Cluster::standalone(&["enabledAppendPropCRC=false"])?;
     let transcript = transcript(&cluster)?;
     cluster.stop(&[])?;
     Ok(transcript)

@@ -203,7 +203,7 @@ pub fn check(bytes: &[u8], body: CheckBody) -> Result<RecordView<'_>, RecordErro
 fn check_record_crc(record: &[u8], body: CheckBody) -> Result<(), RecordError> {
     match checksum::ending(record) {
         Ending::Checksum(stored) => {
-            let found = checksum::compute(record);
+            let found = u64::from(checksum::compute(record));
             if found != stored {
                 return Err(RecordError::BadRecordCrc { stored, found });
             }

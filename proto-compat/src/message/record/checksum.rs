@@ -9,11 +9,12 @@ use std::borrow::Cow;
 use super::CRC_MASK;
 use crate::message::{properties, property_name};
 
-/// Bytes of the property.
-pub(super) const CHECKSUM_BYTES: usize = NAME.len() + 1 + DIGITS + 1;
+/// The property, with the value 0.
+const FORM: &[u8; CHECKSUM_BYTES] = b"__CRC32#\x010000000000\x02";
+const DIGITS: std::ops::Range<usize> = 9..19;
 
-const NAME: &[u8] = property_name::CRC32.as_bytes();
-const DIGITS: usize = 10;
+/// Bytes of the property.
+pub(super) const CHECKSUM_BYTES: usize = 20;
 
 /// What the last bytes of a record are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,44 +32,50 @@ pub(super) fn ending(record: &[u8]) -> Ending {
     let Some(ending) = record.last_chunk::<CHECKSUM_BYTES>() else {
         return Ending::Other;
     };
-    let (name, rest) = ending.split_at(NAME.len());
-    let strangers = name.iter().zip(NAME).filter(|(is, be)| is != be).count();
-    let mut strangers = strangers + usize::from(rest.first() != Some(&1));
-    strangers += usize::from(rest.last() != Some(&2));
-    let mut value = 0;
-    for digit in rest.iter().skip(1).take(DIGITS).rev() {
-        strangers += usize::from(!digit.is_ascii_digit());
-        value = value * 10 + u64::from(digit.wrapping_sub(b'0'));
-    }
-    match strangers {
-        0 => Ending::Checksum(value),
+    match misfits(ending) {
+        0 => {
+            let digits = ending[DIGITS].iter().rev();
+            let add = |value, digit: &u8| value * 10 + u64::from(digit.wrapping_sub(b'0'));
+            Ending::Checksum(digits.fold(0, add))
+        }
         1 => Ending::Damaged,
         _ => Ending::Other,
     }
 }
 
+/// How many bytes do not fit the form.
+fn misfits(ending: &[u8; CHECKSUM_BYTES]) -> u8 {
+    let misfit = |(byte, form): (&u8, &u8)| {
+        let is_digit = byte.wrapping_sub(b'0') < 10;
+        u8::from((byte != form) & !(is_digit & (*form == b'0')))
+    };
+    ending.iter().zip(FORM).map(misfit).sum()
+}
+
 /// The checksum that a record should hold.
-pub(super) fn compute(record: &[u8]) -> u64 {
+pub(super) fn compute(record: &[u8]) -> u32 {
     let covered = record.len().saturating_sub(CHECKSUM_BYTES);
-    u64::from(crc32fast::hash(record.get(..covered).unwrap_or_default()) & CRC_MASK)
+    crc32fast::hash(record.get(..covered).unwrap_or_default()) & CRC_MASK
 }
 
 /// Appends a checksum whose value is still 0.
 pub(super) fn reserve(into: &mut Vec<u8>) {
-    into.extend_from_slice(NAME);
-    into.push(1);
-    into.extend_from_slice(&[b'0'; DIGITS]);
-    into.push(2);
+    into.extend_from_slice(FORM);
 }
 
 /// Computes the checksum anew, if the record ends with one.
 pub(super) fn renew(record: &mut [u8]) {
-    if !matches!(ending(record), Ending::Checksum(_)) {
+    let Some(ending) = record.last_chunk::<CHECKSUM_BYTES>() else {
+        return;
+    };
+    if misfits(ending) > 0 {
         return;
     }
     let mut value = compute(record);
-    let digits = record.iter_mut().rev().skip(1).take(DIGITS).rev();
-    for digit in digits {
+    let Some(ending) = record.last_chunk_mut::<CHECKSUM_BYTES>() else {
+        return;
+    };
+    for digit in &mut ending[DIGITS] {
         *digit = b'0' + (value % 10) as u8;
         value /= 10;
     }
