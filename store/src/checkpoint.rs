@@ -69,6 +69,9 @@ impl CheckpointFile {
         file.set_length(FILE_BYTES)
             .map_err(OpenError::io("grow", path))?;
         if is_new {
+            // A disk that is full later must not keep the checkpoint back.
+            let reserved = file.reserve(0, FILE_BYTES).and_then(|()| file.sync());
+            reserved.map_err(OpenError::io("grow", path))?;
             let dir = path.parent().unwrap_or(path);
             let synced = disk.sync_directory(dir);
             synced.map_err(OpenError::io("sync", dir))?;

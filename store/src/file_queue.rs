@@ -126,6 +126,24 @@ impl QueueFile {
         self.map()?.flush(inside(from), inside(to))
     }
 
+    /// Writes a range of offsets again, as it is, and forces it to the disk. After a flush that failed
+    /// the system takes the bytes in its memory for written: no other flush would write them.
+    fn write_again(&self, from: i64, to: i64) -> io::Result<()> {
+        const STEP_BYTES: usize = 1 << 20;
+        let inside = |offset: i64| (offset.clamp(self.start, self.end()) - self.start) as u64;
+        let (mut at, to) = (inside(from), inside(to));
+        let file = self.disk.open(&self.path)?;
+        let mut buffer = vec![0; STEP_BYTES];
+        while at < to {
+            let step = (to - at).min(STEP_BYTES as u64);
+            let bytes = buffer.get_mut(..step as usize).unwrap_or_default();
+            file.read_exact_at(bytes, at)?;
+            file.write_all_at(bytes, at)?;
+            at += step;
+        }
+        file.sync()
+    }
+
     fn length(&self) -> Result<u64, OpenError> {
         let length = self.disk.length(&self.path);
         length.map_err(OpenError::io("read length of", &self.path))
@@ -259,7 +277,10 @@ impl FileQueue {
         file.create()?;
         match self.place {
             // A log file has to be found after a power cut, whatever is written to it.
-            Place::Reserved => self.sync_directories(&changed)?,
+            Place::Reserved => {
+                self.disk.open(&file.path)?.sync()?;
+                self.sync_directories(&changed)?;
+            }
             // What is derived only has to be found once a checkpoint promises it.
             Place::Sparse => self.unsynced().extend(changed),
         }
@@ -339,6 +360,17 @@ impl FileQueue {
         for file in self.all() {
             if file.start < to && file.end() > from {
                 file.flush(from, to)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forces a range of offsets to the disk that an earlier process wrote, of which nobody knows
+    /// whether its flush failed. Recovery only.
+    pub(crate) fn flush_inherited(&self, from: i64, to: i64) -> io::Result<()> {
+        for file in self.all() {
+            if file.start < to && file.end() > from {
+                file.write_again(from, to)?;
             }
         }
         Ok(())

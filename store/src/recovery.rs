@@ -309,7 +309,11 @@ impl Recovery<'_> {
             cleared.map_err(OpenError::io("clear the end of", last.path()))?;
         }
         last.restore(written);
-        let flushed = files.flush(from, end);
+        let flushed = if self.aborted {
+            files.flush_inherited(from, end)
+        } else {
+            files.flush(from, end)
+        };
         flushed.map_err(OpenError::io("flush log files of", &self.options.root))
     }
 

@@ -14,6 +14,9 @@ use thrustmq_store::{
     StoreOptions,
 };
 
+pub(crate) mod durable;
+pub(crate) mod ledger;
+
 pub(crate) const LOG_FILE_BYTES: u64 = 8192;
 pub(crate) const START_MS: i64 = 1_700_000_000_000;
 
@@ -155,10 +158,14 @@ pub(crate) struct Image {
 }
 
 impl Image {
+    pub(crate) fn empty() -> Self {
+        Self { dir: memory_dir() }
+    }
+
     pub(crate) fn of(root: &Path) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        copy(root, dir.path());
-        Self { dir }
+        let image = Self::empty();
+        copy(root, image.path());
+        image
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -199,6 +206,11 @@ impl Image {
             fs::write(&path, bytes).unwrap();
         }
     }
+}
+
+/// A directory in memory, where flushing costs nothing; on the disk if there is none in memory.
+pub(crate) fn memory_dir() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
 fn copy(from: &Path, to: &Path) {
