@@ -3,6 +3,7 @@
 //! The bytes are in `fixtures/`, captured from Java by `fixtures/capture`.
 #![allow(clippy::unwrap_used)]
 
+mod bit_flips;
 mod bodies;
 mod fixture;
 mod frames;

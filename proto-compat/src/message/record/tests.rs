@@ -212,3 +212,55 @@ fn no_byte_makes_the_parser_panic_or_read_beyond() {
         }
     }
 }
+
+fn stored_with(properties: &str, checksum: Checksum) -> Vec<u8> {
+    let message = NewMessage {
+        properties,
+        ..message()
+    };
+    let mut bytes = Vec::new();
+    encode(&message, checksum, &mut bytes).unwrap();
+    patch(&mut bytes, PLACE);
+    bytes
+}
+
+#[test]
+fn placing_a_record_again_renews_its_checksum() {
+    let mut bytes = stored_with("TAGS\u{1}a\u{2}", Checksum::Append);
+    let before = bytes.clone();
+    let elsewhere = Placement {
+        queue_offset: 8,
+        ..PLACE
+    };
+    patch(&mut bytes, elsewhere);
+    assert!(check(&bytes, CheckBody::CrcDemanded).is_ok());
+    let ending = bytes.len() - checksum::CHECKSUM_BYTES;
+    assert_ne!(bytes[ending..], before[ending..]);
+}
+
+#[test]
+fn a_record_without_checksum_never_ends_in_what_looks_like_a_damaged_one() {
+    let stale = "__CRC32#\u{1}1234567890\u{2}";
+    assert_eq!(stored_with(stale, Checksum::Omit).len(), 91 + 5 + 5);
+    for at in 0..=8 {
+        let mut like = stale.as_bytes().to_vec();
+        like[at] = b'X';
+        let like = String::from_utf8(like).unwrap();
+        let bytes = stored_with(&like, Checksum::Omit);
+        let view = check(&bytes, CheckBody::Crc).unwrap();
+        let properties = view.properties_text();
+        assert!(properties.starts_with(&like), "{properties:?} of {like:?}");
+    }
+}
+
+#[test]
+fn a_checksum_that_travelled_is_not_compared() {
+    let mut bytes = stored_with("", Checksum::Append);
+    let place_of_queue_id = QUEUE_ID_AT + 3;
+    bytes[place_of_queue_id] ^= 1;
+    assert!(check(&bytes, CheckBody::BodyCrc).is_ok());
+    assert!(matches!(
+        check(&bytes, CheckBody::Crc),
+        Err(RecordError::BadRecordCrc { .. })
+    ));
+}
