@@ -9,6 +9,11 @@ use thrustmq_remoting::{Pool, PoolOptions};
 
 use crate::config::BrokerConfig;
 
+/// Reads that wait for the disk at one time: more would only make each of them slower.
+const COLD_PULL_THREADS: usize = 4;
+/// Reads that wait for those; their clients give up after 30 s.
+const COLD_PULL_QUEUE_MAX: usize = 1_000;
+
 /// All pools.
 #[derive(Debug)]
 pub(crate) struct Pools {
@@ -18,6 +23,8 @@ pub(crate) struct Pools {
     pub(crate) pull: Arc<Pool>,
     /// Pulls of lite pull consumers.
     pub(crate) lite_pull: Arc<Pool>,
+    /// Reads of old messages that have to wait for the disk.
+    pub(crate) cold_pull: Arc<Pool>,
     /// Queries by key and id.
     pub(crate) query: Arc<Pool>,
     /// Heartbeats.
@@ -41,6 +48,7 @@ impl Pools {
                 config.lite_pull_threads,
                 config.lite_pull_queue_max,
             ),
+            cold_pull: pool("cold-pull", COLD_PULL_THREADS, COLD_PULL_QUEUE_MAX),
             query: pool("query", config.query_threads, config.query_queue_max),
             heartbeat: pool(
                 "heartbeat",
@@ -79,12 +87,13 @@ impl Pools {
         self.send.set_bytes_max(Some(config.send_bytes_max));
     }
 
-    /// All pools, for figures and for shutdown.
-    pub(crate) fn all(&self) -> [&Arc<Pool>; 8] {
+    /// All pools, for figures and for shutdown: those that give work to others before them.
+    pub(crate) fn all(&self) -> [&Arc<Pool>; 9] {
         [
             &self.send,
             &self.pull,
             &self.lite_pull,
+            &self.cold_pull,
             &self.query,
             &self.heartbeat,
             &self.client_manage,

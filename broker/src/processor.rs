@@ -9,6 +9,7 @@ pub(crate) mod query;
 pub(crate) mod send;
 pub(crate) mod send_back;
 
+mod cold;
 mod json_body;
 mod pull_checks;
 mod send_batch;

@@ -9,6 +9,7 @@ use std::fmt::Display;
 
 use thrustmq_proto_compat::response_code::ResponseCode;
 use thrustmq_remoting::{Pool, PoolFull, Refusal};
+use thrustmq_store::ReadError;
 
 pub(crate) use admin::*;
 
@@ -244,6 +245,16 @@ pub(crate) fn timer_off() -> Refusal {
     )
 }
 
+/// A record is asked for by its place, and either none is there, or it cannot be read.
+pub(crate) fn message_not_read(error: ReadError, physical_offset: i64) -> Refusal {
+    match error {
+        ReadError::Disk { .. } | ReadError::Damaged { .. } => unreadable(error),
+        ReadError::OutOfRange { .. } | ReadError::NoRecord { .. } | ReadError::NotInMemory => {
+            message_gone(physical_offset)
+        }
+    }
+}
+
 pub(crate) fn message_gone(physical_offset: i64) -> Refusal {
     refuse(
         ResponseCode::SYSTEM_ERROR,
@@ -281,6 +292,11 @@ pub(crate) fn pool_full(pool: &Pool) -> Refusal {
 }
 
 // Store.
+
+/// Stored messages that the disk does not give, or gives damaged.
+pub(crate) fn unreadable(error: impl Display) -> Refusal {
+    refuse(ResponseCode::SYSTEM_ERROR, error.to_string())
+}
 
 pub(crate) fn page_cache_busy(held_ms: i64) -> Refusal {
     refuse(

@@ -24,11 +24,14 @@ pub(crate) fn routes(broker: &Arc<Broker>) -> Arc<Routes> {
         .on_parked::<SendMessage>(&pools.send, send::send_message)
         .on_parked::<SendMessageV2>(&pools.send, send::send_message_v2)
         .on_parked::<SendBatchMessage>(&pools.send, send::send_message_v2)
-        .on::<ConsumerSendMsgBack>(&pools.send, send_back::consumer_send_back)
+        .on_parked::<ConsumerSendMsgBack>(
+            &pools.send,
+            shared(broker, send_back::consumer_send_back),
+        )
         .admitted_by(&pools.send, Arc::new(admission))
         // Pulling.
-        .on_parked::<PullMessage>(&pools.pull, pull::pull_message)
-        .on_parked::<LitePullMessage>(&pools.lite_pull, pull::lite_pull_message)
+        .on_parked::<PullMessage>(&pools.pull, shared(broker, pull::pull_message))
+        .on_parked::<LitePullMessage>(&pools.lite_pull, shared(broker, pull::lite_pull_message))
         // Finding.
         .on::<QueryMessage>(&pools.query, query::query_message)
         .on::<ViewMessageById>(&pools.query, query::view_message_by_id)

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thrustmq_proto_compat::clock::Clock;
-use thrustmq_store::{Arrival, ArrivalListener, NewMessage, ReadRequest, Store, StoreOptions};
+use thrustmq_store::{
+    Arrival, ArrivalListener, NewMessage, ReadError, ReadRequest, Store, StoreOptions,
+};
 
 /// Appends that are timed together: others on the machine disturb only some of these rounds.
 const ROUND: u64 = 100;
@@ -67,12 +69,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     report("dispatched", messages, begin.elapsed());
     let begin = Instant::now();
-    report("read", read_all(&store), begin.elapsed());
+    report("read", read_all(&store)?, begin.elapsed());
     println!("{:?}", store.counters());
     Ok(())
 }
 
-fn read_all(store: &Store) -> u64 {
+fn read_all(store: &Store) -> Result<u64, ReadError> {
     let mut messages = 0;
     for queue_id in 0..8 {
         let mut offset = 0;
@@ -84,7 +86,7 @@ fn read_all(store: &Store) -> u64 {
                 messages_max: 32,
                 bytes_max: 1 << 20,
                 filter: None,
-            });
+            })?;
             if outcome.records.is_empty() {
                 break;
             }
@@ -92,7 +94,7 @@ fn read_all(store: &Store) -> u64 {
             offset = outcome.next_offset;
         }
     }
-    messages
+    Ok(messages)
 }
 
 fn report(what: &str, messages: u64, took: Duration) {

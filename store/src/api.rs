@@ -154,7 +154,7 @@ pub struct ReadOutcome {
     pub min_offset: i64,
     /// End of the queue.
     pub max_offset: i64,
-    /// The records; they borrow the mapped files.
+    /// The records; young ones borrow the mapped files.
     pub records: Vec<Bytes>,
     /// Bytes of all records.
     pub records_bytes: usize,

@@ -36,6 +36,8 @@ pub enum DiskAction {
     FlushMap,
     /// A range of a file is read.
     Read,
+    /// A range of a file is read as far as it is in memory. What fails so is read again, waiting.
+    ReadInMemory,
     /// A range of a file is written.
     Write,
     /// Content and length of a file are forced to the disk.
@@ -165,6 +167,11 @@ impl Disk {
         self.open_as(DiskAction::Open, path, OpenOptions::new().write(true))
     }
 
+    /// Opens a file that is there, for reading only.
+    pub(crate) fn open_to_read(&self, path: &Path) -> io::Result<DiskFile> {
+        self.open_as(DiskAction::Open, path, &mut OpenOptions::new())
+    }
+
     /// Opens a file for reading and writing, and makes it if it is not there.
     pub(crate) fn create(&self, path: &Path) -> io::Result<DiskFile> {
         let mut options = OpenOptions::new();
@@ -290,6 +297,10 @@ pub(crate) struct DiskFile {
 }
 
 impl DiskFile {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// For locks, which are not the file layer's.
     pub(crate) fn as_file(&self) -> &File {
         &self.file
@@ -348,6 +359,25 @@ impl DiskFile {
         let operation = DiskOperation::on_bytes(DiskAction::Read, &self.path, at, to);
         let file = &self.file;
         self.disk.run(operation, || file.read_exact_at(buffer, at))
+    }
+
+    /// Reads bytes at a position, as many as there are and the system gives at once.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        let to = at.saturating_add(buffer.len() as u64);
+        let operation = DiskOperation::on_bytes(DiskAction::Read, &self.path, at, to);
+        let read = || self.file.read_at(buffer, at);
+        self.disk.run(operation, read)
+    }
+
+    /// As [`DiskFile::read_at`], but only what is in memory.
+    pub(crate) fn read_in_memory_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        use rustix::io::{ReadWriteFlags, preadv2};
+        let to = at.saturating_add(buffer.len() as u64);
+        let operation = DiskOperation::on_bytes(DiskAction::ReadInMemory, &self.path, at, to);
+        let mut buffers = [io::IoSliceMut::new(buffer)];
+        let mut read = || preadv2(&self.file, &mut buffers, at, ReadWriteFlags::NOWAIT);
+        self.disk
+            .run(operation, || Ok(rustix::io::retry_on_intr(&mut read)?))
     }
 
     pub(crate) fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! What can go wrong, one enum an operation.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thrustmq_proto_compat::message::record::{EncodeError, RecordError};
 
@@ -143,7 +143,7 @@ impl From<EncodeError> for AppendError {
     }
 }
 
-/// Why a record cannot be read by its physical offset.
+/// Why stored bytes cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The offset is not within the log.
@@ -164,12 +164,53 @@ pub enum ReadError {
         /// What lies there instead.
         source: RecordError,
     },
-    /// The file cannot be mapped.
-    #[error("map the file of offset {physical_offset}")]
-    Map {
-        /// As asked.
-        physical_offset: i64,
+    /// The disk would have to be waited for, which the caller does not want.
+    #[error("not in memory")]
+    NotInMemory,
+    /// The disk does not give the bytes.
+    #[error("cannot read {path} at byte {position}: {source}")]
+    Disk {
+        /// The file.
+        path: PathBuf,
+        /// Where in the file.
+        position: u64,
         /// The system's answer.
         source: io::Error,
     },
+    /// What lies there is not what was stored.
+    #[error(
+        "{path} is damaged at byte {position}: {reason}; \
+         `thrustmq store repair DIR` tells what can be saved"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where in the file.
+        position: u64,
+        /// What lies there instead.
+        reason: String,
+    },
+}
+
+impl ReadError {
+    /// For `map_err` on file operations.
+    pub(crate) fn disk(path: &Path, position: u64) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Disk {
+            path: path.to_owned(),
+            position,
+            source,
+        }
+    }
+}
+
+impl From<ReadError> for io::Error {
+    fn from(error: ReadError) -> Self {
+        let kind = match &error {
+            ReadError::Disk { source, .. } => source.kind(),
+            ReadError::Damaged { .. } => io::ErrorKind::InvalidData,
+            ReadError::NotInMemory => io::ErrorKind::WouldBlock,
+            ReadError::OutOfRange { .. } | ReadError::NoRecord { .. } => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
 }

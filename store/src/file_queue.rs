@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::disk::Disk;
-use crate::error::OpenError;
+use crate::error::{OpenError, ReadError};
+use crate::file_reader::FileReader;
 use crate::layout::{names_in, offset_name, offset_of_name};
 use crate::mapped_file::{MappedFile, Place, Used};
 
@@ -67,6 +68,15 @@ impl QueueFile {
                 };
                 Ok(file)
             }
+        }
+    }
+
+    /// The file, to be read by position; nothing if it is not there any more.
+    pub(crate) fn reader(&self) -> Result<Option<FileReader>, ReadError> {
+        match self.disk.open_to_read(&self.path) {
+            Ok(file) => Ok(Some(FileReader::new(file))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(ReadError::disk(&self.path, 0)(error)),
         }
     }
 
@@ -266,6 +276,16 @@ impl FileQueue {
     pub(crate) fn end_of_file(&self, offset: i64) -> i64 {
         self.start_of_file(offset)
             .saturating_add(self.file_bytes as i64)
+    }
+
+    /// What is wrong at an offset, as an error.
+    pub(crate) fn damaged(&self, offset: i64, reason: String) -> ReadError {
+        let start = self.start_of_file(offset);
+        ReadError::Damaged {
+            path: self.dir.join(offset_name(start)),
+            position: offset.abs_diff(start),
+            reason,
+        }
     }
 
     /// Makes a file without adding it to the list. What lies there already is nobody's.

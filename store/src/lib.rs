@@ -10,6 +10,7 @@ mod api;
 mod error;
 mod options;
 
+mod file_reader;
 mod layout;
 #[allow(unsafe_code)]
 mod mapped_file;
@@ -27,12 +28,15 @@ mod commit_log;
 mod consume_queue;
 mod index;
 
+mod unreadable;
+
 mod shared;
 
 mod append;
 mod dispatch;
 mod flush;
 mod read;
+mod records;
 mod recovery;
 mod retention;
 mod search;

@@ -24,6 +24,7 @@ use crate::options::StoreOptions;
 use crate::recovery::Recovery;
 use crate::shared::{Health, Shared};
 use crate::store::Running;
+use crate::unreadable::Unreadable;
 use crate::wakeup::Wakeup;
 use crate::{dispatch, flush, retention, upkeep};
 
@@ -59,6 +60,8 @@ pub(crate) fn open(
         appender: appender.map_err(OpenError::io("map", &layout.commit_log))?,
         opened_ms: clock.now_ms(),
         memory_bytes: memory_bytes(&options),
+        opened_end: recovered.end.end,
+        unreadable: Unreadable::default(),
         progress,
         log: parts.log,
         queues: parts.queues.queues,
@@ -112,7 +115,12 @@ impl Parts {
         let queue_bytes = options.consume_queue_file_bytes;
         Ok(Self {
             log: CommitLog::open(layout, options)?,
-            queues: ConsumeQueues::open(layout.disk.clone(), queue_dir, queue_bytes)?,
+            queues: ConsumeQueues::open(
+                layout.disk.clone(),
+                queue_dir,
+                queue_bytes,
+                memory_bytes(options),
+            )?,
             index: index.transpose()?,
             checkpoint: CheckpointFile::open(&layout.disk, &layout.checkpoint)?,
         })

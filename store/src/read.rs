@@ -1,24 +1,36 @@
 //! Reading a queue: from queue entries to records, within the limits of a pull.
 
+use bytes::Bytes;
+
 use crate::api::{QueueEntry, QueueRange, ReadOutcome, ReadRequest, ReadStatus};
-use crate::commit_log::reader::RecordReader;
 use crate::consume_queue::ConsumeQueue;
 use crate::consume_queue::entry::ENTRY_BYTES;
+use crate::consume_queue::segment::{EntryAccess, Segment};
+use crate::error::ReadError;
+use crate::file_reader::Wait;
 use crate::options::ReadLimit;
+use crate::records::{Records, Wanted, extent_of};
 use crate::shared::Shared;
 
 /// Most bytes of one read, whatever is asked for (Java: `MAX_PULL_MSG_SIZE`).
 const BYTES_MAX: usize = 128 << 20;
+/// Records that lie further apart are not read together.
+const GAP_BYTES_MAX: i64 = 4 << 10;
 /// Fewer bytes cannot be asked for.
 const BYTES_MIN: usize = 100;
 
-pub(crate) fn read(shared: &Shared, request: &ReadRequest<'_>) -> ReadOutcome {
+pub(crate) fn read(
+    shared: &Shared,
+    request: &ReadRequest<'_>,
+    wait: Wait,
+) -> Result<ReadOutcome, ReadError> {
     let Some(queue) = shared.queues.find(request.topic, request.queue_id) else {
-        return nothing(ReadStatus::NoMatchedLogicQueue, 0, QueueRange::default());
+        let range = QueueRange::default();
+        return Ok(nothing(ReadStatus::NoMatchedLogicQueue, 0, range));
     };
     let range = queue.range();
     let offset = request.offset;
-    if range.max == 0 {
+    Ok(if range.max == 0 {
         nothing(ReadStatus::NoMessageInQueue, 0, range)
     } else if offset < range.min {
         nothing(ReadStatus::OffsetTooSmall, range.min, range)
@@ -27,8 +39,30 @@ pub(crate) fn read(shared: &Shared, request: &ReadRequest<'_>) -> ReadOutcome {
     } else if offset > range.max {
         nothing(ReadStatus::OffsetOverflowBadly, range.max, range)
     } else {
-        Scan::new(shared, request, range).run(&queue)
-    }
+        Scan::new(shared, request, range, wait).run(&queue)?
+    })
+}
+
+/// The record of one entry; nothing if there is no such entry, or the log no longer holds it.
+pub(crate) fn read_one(
+    shared: &Shared,
+    queue: &ConsumeQueue,
+    queue_offset: i64,
+) -> Result<Option<Bytes>, ReadError> {
+    let access = shared.entry_access(Wait::Disk);
+    let Some(segment) = queue.segment(queue_offset, 1, access)? else {
+        return Ok(None);
+    };
+    let Some(entry) = segment.get(0) else {
+        return Ok(None);
+    };
+    let wanted = Wanted {
+        queue,
+        queue_offset,
+        entry,
+        is_young: segment.is_young(),
+    };
+    Records::new(shared, Wait::Disk).get(&wanted, || 0)
 }
 
 fn nothing(status: ReadStatus, next_offset: i64, range: QueueRange) -> ReadOutcome {
@@ -49,96 +83,149 @@ struct Scan<'a> {
     shared: &'a Shared,
     request: &'a ReadRequest<'a>,
     bytes_max: usize,
-    reader: RecordReader<'a>,
-    /// Entries before this physical offset point into a file that is gone.
-    skip_before: i64,
+    access: EntryAccess,
     last_physical_offset: i64,
     outcome: ReadOutcome,
 }
 
+/// Neighbouring entries, and which of them is looked at.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    queue: &'a ConsumeQueue,
+    segment: &'a Segment,
+    index: usize,
+}
+
 impl<'a> Scan<'a> {
-    fn new(shared: &'a Shared, request: &'a ReadRequest<'a>, range: QueueRange) -> Self {
+    fn new(
+        shared: &'a Shared,
+        request: &'a ReadRequest<'a>,
+        range: QueueRange,
+        wait: Wait,
+    ) -> Self {
         Self {
             shared,
             request,
             bytes_max: request.bytes_max.clamp(BYTES_MIN, BYTES_MAX),
-            reader: RecordReader::new(&shared.log),
-            skip_before: i64::MIN,
+            access: shared.entry_access(wait),
             last_physical_offset: 0,
             outcome: nothing(ReadStatus::NoMatchedMessage, request.offset, range),
         }
     }
 
-    fn run(mut self, queue: &ConsumeQueue) -> ReadOutcome {
-        let wanted = self.request.messages_max.saturating_mul(ENTRY_BYTES);
-        let bytes = wanted.max(self.shared.options.filter_bytes_max as usize);
-        let mut entries_left = bytes / ENTRY_BYTES;
-        while entries_left > 0 && self.outcome.next_offset < self.outcome.max_offset {
-            let from = self.outcome.next_offset;
-            let segment = match queue.segment(from) {
-                Ok(Some(segment)) => segment,
-                Ok(None) => return self.unreadable(queue),
-                Err(error) => {
-                    tracing::error!(%error, topic = self.request.topic, "cannot map a consume queue");
-                    return self.unreadable(queue);
-                }
-            };
-            let entries = segment.len().min(entries_left);
-            entries_left -= entries;
-            let mut taken = (0..entries).filter_map(|index| segment.get(index));
-            if !taken.all(|entry| self.take(&entry)) {
-                break;
-            }
+    fn run(mut self, queue: &ConsumeQueue) -> Result<ReadOutcome, ReadError> {
+        match self.walk(queue) {
+            Err(error) if self.outcome.records.is_empty() => return Err(error),
+            // What was found is given; the next read begins with what cannot be.
+            Ok(()) | Err(_) => {}
         }
         let behind = self.last_physical_offset;
         self.outcome.suggest_slave = !self.shared.is_recent(behind);
-        self.outcome
+        Ok(self.outcome)
+    }
+
+    fn walk(&mut self, queue: &ConsumeQueue) -> Result<(), ReadError> {
+        let wanted = self.request.messages_max.saturating_mul(ENTRY_BYTES);
+        let bytes = wanted.max(self.shared.options.filter_bytes_max as usize);
+        let mut entries_left = bytes / ENTRY_BYTES;
+        let mut records = Records::new(self.shared, self.access.wait);
+        while entries_left > 0 && self.outcome.next_offset < self.outcome.max_offset {
+            let from = self.outcome.next_offset;
+            let Some(segment) = queue.segment(from, entries_left, self.access)? else {
+                self.go_on_behind_file(queue);
+                return Ok(());
+            };
+            entries_left -= segment.len().min(entries_left);
+            for index in 0..segment.len() {
+                let look = Look {
+                    queue,
+                    segment: &segment,
+                    index,
+                };
+                if !self.take(&mut records, look)? {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The queue's own file is gone: the reader goes on behind it.
-    fn unreadable(mut self, queue: &ConsumeQueue) -> ReadOutcome {
+    fn go_on_behind_file(&mut self, queue: &ConsumeQueue) {
         if self.outcome.records.is_empty() {
             self.outcome.status = ReadStatus::OffsetFoundNull;
             self.outcome.next_offset = queue.begin_of_next_file(self.outcome.next_offset);
         }
-        self.outcome
     }
 
     /// Looks at one entry; false if the read is full and the entry is left for the next one.
-    fn take(&mut self, entry: &QueueEntry) -> bool {
-        let record_bytes = entry.record_bytes.max(0) as usize;
-        if self.is_full(entry.physical_offset, record_bytes) {
-            return false;
+    fn take(&mut self, records: &mut Records<'_>, look: Look<'_>) -> Result<bool, ReadError> {
+        let Some(entry) = look.segment.get(look.index) else {
+            return Ok(false);
+        };
+        if self.is_full(&entry, self.taken()) {
+            return Ok(false);
+        }
+        if self.is_filtered_out(&entry) {
+            self.found_none(ReadStatus::NoMatchedMessage);
+        } else {
+            match self.record(records, look, entry)? {
+                Some(record) => self.look_into(record),
+                None => self.found_none(ReadStatus::MessageWasRemoving),
+            }
         }
         self.last_physical_offset = entry.physical_offset;
         self.outcome.next_offset += 1;
-        if entry.physical_offset < self.skip_before {
-            return true;
-        }
-        let filter = self.request.filter;
-        if filter.is_some_and(|filter| !filter.by_tags_code(entry.tags_code)) {
-            self.found_none(ReadStatus::NoMatchedMessage);
-            return true;
-        }
-        let record = self.reader.read(entry.physical_offset, record_bytes);
-        let Ok(Some(record)) = record else {
-            if let Err(error) = record {
-                tracing::error!(%error, physical_offset = entry.physical_offset, "cannot map a log file");
-            }
-            self.found_none(ReadStatus::MessageWasRemoving);
-            self.skip_before = self.shared.log.begin_of_next_file(entry.physical_offset);
-            return true;
+        Ok(true)
+    }
+
+    fn record(
+        &self,
+        records: &mut Records<'_>,
+        look: Look<'_>,
+        entry: QueueEntry,
+    ) -> Result<Option<Bytes>, ReadError> {
+        let wanted = Wanted {
+            queue: look.queue,
+            queue_offset: self.outcome.next_offset,
+            entry,
+            is_young: look.segment.is_young(),
         };
+        records.get(&wanted, || self.run_end(look, &entry))
+    }
+
+    fn look_into(&mut self, record: Bytes) {
+        let filter = self.request.filter;
         if filter.is_some_and(|filter| !filter.by_record(&record)) {
-            self.found_none(ReadStatus::NoMatchedMessage);
-            return true;
+            return self.found_none(ReadStatus::NoMatchedMessage);
         }
         self.outcome.records_bytes += record.len();
         self.outcome.message_count += 1;
         self.outcome.records.push(record);
         self.outcome.status = ReadStatus::Found;
-        self.skip_before = i64::MIN;
-        true
+    }
+
+    /// Where the records end that this read will want after the one of this entry, as long as they
+    /// lie near each other.
+    fn run_end(&self, look: Look<'_>, entry: &QueueEntry) -> i64 {
+        let mut end = extent_of(entry).end();
+        let mut taken = self.taken().and(entry);
+        let following =
+            (look.index + 1..look.segment.len()).map_while(|index| look.segment.get(index));
+        for entry in following.filter(|entry| !self.is_filtered_out(entry)) {
+            let gap = entry.physical_offset.saturating_sub(end);
+            if !(0..=GAP_BYTES_MAX).contains(&gap) || self.is_full(&entry, taken) {
+                break;
+            }
+            end = extent_of(&entry).end();
+            taken = taken.and(&entry);
+        }
+        end
+    }
+
+    fn is_filtered_out(&self, entry: &QueueEntry) -> bool {
+        let filter = self.request.filter;
+        filter.is_some_and(|filter| !filter.by_tags_code(entry.tags_code))
     }
 
     fn found_none(&mut self, status: ReadStatus) {
@@ -147,26 +234,44 @@ impl<'a> Scan<'a> {
         }
     }
 
+    fn taken(&self) -> Taken {
+        Taken {
+            messages: self.outcome.message_count,
+            bytes: self.outcome.records_bytes,
+        }
+    }
+
     /// Whether one more record would be too many; the first never is.
-    fn is_full(&self, physical_offset: i64, record_bytes: usize) -> bool {
-        let ReadOutcome {
-            records_bytes,
-            message_count,
-            ..
-        } = self.outcome;
-        if message_count == 0 {
+    fn is_full(&self, entry: &QueueEntry, taken: Taken) -> bool {
+        if taken.messages == 0 {
             return false;
         }
         let ReadLimit {
             bytes_max,
             messages_max,
-        } = if self.shared.is_recent(physical_offset) {
+        } = if self.shared.is_recent(entry.physical_offset) {
             self.shared.options.read_limit_in_memory
         } else {
             self.shared.options.read_limit_on_disk
         };
-        let bytes = records_bytes.saturating_add(record_bytes);
-        message_count >= self.request.messages_max.min(messages_max)
+        let Taken { messages, bytes } = taken.and(entry);
+        messages > self.request.messages_max.min(messages_max)
             || bytes > self.bytes_max.min(bytes_max)
+    }
+}
+
+/// What a read gives.
+#[derive(Clone, Copy)]
+struct Taken {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Taken {
+    fn and(self, entry: &QueueEntry) -> Self {
+        Self {
+            messages: self.messages + 1,
+            bytes: self.bytes.saturating_add(extent_of(entry).bytes),
+        }
     }
 }

@@ -138,7 +138,7 @@ impl Recovery<'_> {
         let mut queues_end = self.log.min();
         for queue in self.queues.all() {
             queue.restore()?;
-            let last = queue.last().filter(|last| !is_blank(last));
+            let last = queue.last()?.filter(|last| !is_blank(last));
             queues_end = queues_end.max(last.map_or(0, |last| end_of(&last)));
             queue.unmap_free();
         }
@@ -155,7 +155,7 @@ impl Recovery<'_> {
         let safe = self.checkpoint.safe_timestamp(indexed);
         let files = self.log.files.all();
         let is_safe = |file: &&std::sync::Arc<QueueFile>| {
-            let stored = self.log.store_time(file.start);
+            let stored = self.log.store_time(file.start).ok().flatten();
             stored.is_some_and(|stored| stored <= safe)
         };
         let first = files.iter().rev().find(is_safe).or(files.first());
@@ -330,7 +330,7 @@ impl Recovery<'_> {
 
     fn finish_queue(&self, queue: &ConsumeQueue, min: i64, end: i64) -> Result<(), OpenError> {
         let within = |entry: &QueueEntry| is_blank(entry) || end_of(entry) <= end;
-        if queue.last().is_some_and(|last| !within(&last)) {
+        if queue.last()?.is_some_and(|last| !within(&last)) {
             queue.cut(within)?;
         }
         let dropped = queue.drop_before(min);

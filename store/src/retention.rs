@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use thrustmq_proto_compat::local_time::LocalTime;
 
+use crate::error::ReadError;
 use crate::options::StoreOptions;
 use crate::shared::Shared;
 
@@ -97,7 +98,7 @@ fn delete(shared: &Shared, expiry: Expiry) -> io::Result<usize> {
         .retention
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    let min = new_min(shared, expiry);
+    let min = new_min(shared, expiry)?;
     // Readers first: nobody looks for what is about to go.
     shared.progress.advance_min(min);
     // Also what could not be removed the last time.
@@ -111,7 +112,7 @@ fn delete(shared: &Shared, expiry: Expiry) -> io::Result<usize> {
 }
 
 /// Where the log begins once all that may go is gone.
-fn new_min(shared: &Shared, expiry: Expiry) -> i64 {
+fn new_min(shared: &Shared, expiry: Expiry) -> Result<i64, ReadError> {
     let deletable_end = shared.progress.flushed().min(shared.progress.dispatched());
     let kept_ms = i64::from(shared.options.reserved_hours) * HOUR_MS;
     let expired_until_ms = shared.clock.now_ms() - kept_ms;
@@ -124,7 +125,7 @@ fn new_min(shared: &Shared, expiry: Expiry) -> i64 {
         .take(shared.options.delete_files_max)
     {
         // The youngest message of a file is about as old as the first of the next.
-        let finished_ms = shared.log.store_time(next.start);
+        let finished_ms = shared.log.store_time(next.start)?;
         let expired = match expiry {
             Expiry::Nothing => false,
             Expiry::Expired => {
@@ -137,7 +138,7 @@ fn new_min(shared: &Shared, expiry: Expiry) -> i64 {
         }
         min = file.end();
     }
-    min
+    Ok(min)
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@ use bytes::Bytes;
 use thrustmq_proto_compat::message::record::{self, CheckBody, RecordError, RecordView};
 use thrustmq_proto_compat::message::{properties, property_name};
 
-use crate::api::{Boundary, QueryOutcome, QueryRequest};
+use crate::api::{Boundary, QueryOutcome, QueryRequest, QueueEntry};
 use crate::commit_log::reader::{RecordReader, Step, step};
+use crate::consume_queue::entry::is_blank;
 use crate::error::ReadError;
+use crate::file_reader::Wait;
 use crate::index::file::Search;
 use crate::shared::Shared;
 
@@ -21,29 +23,42 @@ pub(crate) fn offset_by_time(
     queue_id: i32,
     timestamp_ms: i64,
     boundary: Boundary,
-) -> i64 {
+) -> Result<i64, ReadError> {
     let Some(queue) = shared.queues.find(topic, queue_id) else {
-        return 0;
+        return Ok(0);
     };
     let range = queue.range();
+    let access = shared.entry_access(Wait::Disk);
     let stored_before = |limit: fn(i64, i64) -> bool| {
-        queue.partition_point(range.min, range.max, |entry| {
-            let stored = shared.log.store_time(entry.physical_offset);
-            stored.is_none_or(|stored| limit(stored, timestamp_ms))
+        queue.partition_point(range.min, range.max, access, |entry| {
+            let stored = store_time(shared, entry)?;
+            Ok(stored.is_none_or(|stored| limit(stored, timestamp_ms)))
         })
     };
-    match boundary {
-        Boundary::Lower => stored_before(|stored, wanted| stored < wanted),
+    Ok(match boundary {
+        Boundary::Lower => stored_before(|stored, wanted| stored < wanted)?,
         Boundary::Upper => {
-            let behind = stored_before(|stored, wanted| stored <= wanted);
+            let behind = stored_before(|stored, wanted| stored <= wanted)?;
             // Nothing that old: Java says 0 here, wherever the queue begins.
             if behind == range.min { 0 } else { behind - 1 }
         }
+    })
+}
+
+/// When the message of an entry was stored, milliseconds; nothing if the log does not hold it.
+pub(crate) fn store_time(shared: &Shared, entry: &QueueEntry) -> Result<Option<i64>, ReadError> {
+    if is_blank(entry) {
+        return Ok(None);
     }
+    shared.log.store_time(entry.physical_offset)
 }
 
 /// The record at a physical offset.
-pub(crate) fn record_at(shared: &Shared, physical_offset: i64) -> Result<Bytes, ReadError> {
+pub(crate) fn record_at(
+    shared: &Shared,
+    physical_offset: i64,
+    wait: Wait,
+) -> Result<Bytes, ReadError> {
     let min = shared.progress.min();
     let end = shared.progress.written();
     let outside = ReadError::OutOfRange {
@@ -54,13 +69,12 @@ pub(crate) fn record_at(shared: &Shared, physical_offset: i64) -> Result<Bytes, 
     if physical_offset < min || physical_offset >= end {
         return Err(outside);
     }
+    if !shared.is_young(physical_offset) {
+        let record = shared.log.read_record(physical_offset, end, wait)?;
+        return record.ok_or(outside);
+    }
     let mut reader = RecordReader::new(&shared.log);
-    let rest = reader.rest_of_file(physical_offset);
-    let rest = rest.map_err(|source| ReadError::Map {
-        physical_offset,
-        source,
-    })?;
-    let rest = rest.ok_or(outside)?;
+    let rest = reader.rest_of_file(physical_offset)?.ok_or(outside)?;
     let no_record = |source| ReadError::NoRecord {
         physical_offset,
         source,
@@ -73,18 +87,21 @@ pub(crate) fn record_at(shared: &Shared, physical_offset: i64) -> Result<Bytes, 
 }
 
 /// Messages by key, oldest first; of too many, the newest.
-pub(crate) fn query(shared: &Shared, request: &QueryRequest<'_>) -> QueryOutcome {
+pub(crate) fn query(
+    shared: &Shared,
+    request: &QueryRequest<'_>,
+) -> Result<QueryOutcome, ReadError> {
     let Some(index) = &shared.index else {
-        return QueryOutcome::default();
+        return Ok(QueryOutcome::default());
     };
     let mut found = Found::new(shared, request);
     index.find(request, &mut |offset| found.look_at(offset));
     let (offset, timestamp) = index.last_update();
-    QueryOutcome {
-        records: found.oldest_first(),
+    Ok(QueryOutcome {
+        records: found.oldest_first()?,
         index_last_update_timestamp: timestamp,
         index_last_update_physical_offset: offset,
-    }
+    })
 }
 
 /// The messages that a query has found so far.
@@ -96,6 +113,8 @@ struct Found<'a> {
     records_max: usize,
     looks_left: usize,
     last_offset: Option<i64>,
+    /// One that may be wanted cannot be read.
+    unreadable: Option<ReadError>,
 }
 
 impl<'a> Found<'a> {
@@ -108,6 +127,7 @@ impl<'a> Found<'a> {
             records_max: request.messages_max.min(found_max),
             looks_left: found_max.saturating_mul(LOOKS_PER_MESSAGE),
             last_offset: None,
+            unreadable: None,
         }
     }
 
@@ -121,15 +141,24 @@ impl<'a> Found<'a> {
             return Search::On;
         }
         self.looks_left -= 1;
-        let record = record_at(self.shared, offset).ok();
-        let wanted = record.filter(|record| is_wanted(record, self.request));
-        self.records.extend(wanted);
+        match record_at(self.shared, offset, Wait::Disk) {
+            Ok(record) if is_wanted(&record, self.request) => self.records.push(record),
+            // A key of the same hash, or a message that has expired.
+            Ok(_) | Err(ReadError::NoRecord { .. } | ReadError::OutOfRange { .. }) => {}
+            Err(error) => {
+                self.unreadable = Some(error);
+                return Search::Enough;
+            }
+        }
         Search::On
     }
 
-    fn oldest_first(mut self) -> Vec<Bytes> {
+    fn oldest_first(mut self) -> Result<Vec<Bytes>, ReadError> {
+        if let Some(error) = self.unreadable {
+            return Err(error);
+        }
         self.records.reverse();
-        self.records
+        Ok(self.records)
     }
 }
 

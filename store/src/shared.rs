@@ -10,14 +10,17 @@ use crate::api::ArrivalListener;
 use crate::append_pace::AppendPace;
 use crate::commit_log::CommitLog;
 use crate::commit_log::appender::Appender;
+use crate::consume_queue::segment::EntryAccess;
 use crate::consume_queue::table::ConsumeQueues;
 use crate::counters::Counters;
 use crate::error::NotWritable;
+use crate::file_reader::Wait;
 use crate::flush_waiters::FlushWaiters;
 use crate::index::Index;
 use crate::layout::Layout;
 use crate::offset::Progress;
 use crate::options::{FlushMode, StoreOptions};
+use crate::unreadable::Unreadable;
 use crate::wakeup::Wakeup;
 
 /// The parts of an open store.
@@ -28,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) opened_ms: i64,
     /// Bytes at the end of the log that are taken to be in memory.
     pub(crate) memory_bytes: i64,
+    /// End of the log when it was opened: what lies before comes from the disk.
+    pub(crate) opened_end: i64,
     pub(crate) progress: Arc<Progress>,
     pub(crate) log: Arc<CommitLog>,
     pub(crate) appender: Appender,
@@ -37,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) append_pace: AppendPace,
     pub(crate) health: Health,
+    pub(crate) unreadable: Unreadable,
     pub(crate) flush_waiters: FlushWaiters,
     pub(crate) wake_dispatch: Wakeup,
     pub(crate) wake_flush: Wakeup,
@@ -58,7 +64,23 @@ impl Shared {
 
     /// Whether so old an offset is taken to be in memory.
     pub(crate) fn is_recent(&self, physical_offset: i64) -> bool {
-        self.progress.written().saturating_sub(physical_offset) <= self.memory_bytes
+        physical_offset >= self.recent_from()
+    }
+
+    /// Whether a record is read from the map as it is: this process appended it a short while ago.
+    /// Everything else is read from the disk, and checked.
+    pub(crate) fn is_young(&self, physical_offset: i64) -> bool {
+        physical_offset >= self.opened_end && self.is_recent(physical_offset)
+    }
+
+    /// How queue entries are read at this moment.
+    pub(crate) fn entry_access(&self, wait: Wait) -> EntryAccess {
+        let recent_from = self.recent_from();
+        EntryAccess { recent_from, wait }
+    }
+
+    fn recent_from(&self) -> i64 {
+        self.progress.written().saturating_sub(self.memory_bytes)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::api::{
     ReadRequest, StoreCounters, Watermarks,
 };
 use crate::error::{AppendError, NotWritable, OpenError, ReadError};
+use crate::file_reader::Wait;
 use crate::layout::DirectoryLock;
 use crate::options::StoreOptions;
 use crate::shared::Shared;
@@ -93,14 +94,43 @@ impl Store {
         shared.wake_flush.notify();
     }
 
-    /// Reads messages of a queue.
-    pub fn read(&self, request: &ReadRequest<'_>) -> ReadOutcome {
+    /// Reads messages of a queue, from the disk if need be. What comes from there is checked: what
+    /// is not sound, or not the message that the queue means, is never given. The read ends before
+    /// it, and the one that begins with it fails, as often as it is tried.
+    ///
+    /// # Errors
+    /// The first message cannot be read.
+    pub fn read(&self, request: &ReadRequest<'_>) -> Result<ReadOutcome, ReadError> {
+        self.read_waiting(request, Wait::Disk)
+    }
+
+    /// As [`Store::read`], but never waits for the disk: what is in memory is given.
+    ///
+    /// # Errors
+    /// Also [`ReadError::NotInMemory`]: a thread that may wait should read.
+    pub fn read_in_memory(&self, request: &ReadRequest<'_>) -> Result<ReadOutcome, ReadError> {
+        self.read_waiting(request, Wait::Never)
+    }
+
+    fn read_waiting(
+        &self,
+        request: &ReadRequest<'_>,
+        wait: Wait,
+    ) -> Result<ReadOutcome, ReadError> {
         let begin_ms = self.shared.clock.now_ms();
-        let outcome = read::read(&self.shared, request);
+        let outcome = self.reported(read::read(&self.shared, request, wait))?;
         let took_ms = self.shared.clock.now_ms() - begin_ms;
         let messages = outcome.message_count as u64;
         self.shared.counters.get(messages, took_ms);
-        outcome
+        Ok(outcome)
+    }
+
+    /// The result as it is; somebody is told of what should not be.
+    fn reported<T>(&self, result: Result<T, ReadError>) -> Result<T, ReadError> {
+        if let Err(error) = &result {
+            self.shared.unreadable.report(error);
+        }
+        result
     }
 
     /// First entry and end of a queue; both 0 if there is no such queue.
@@ -119,32 +149,62 @@ impl Store {
         self.shared.queues.topic_names()
     }
 
-    /// One entry of a queue.
+    /// One entry of a queue; nothing if there is none, or it cannot be read.
     pub fn queue_entry(&self, topic: &str, queue_id: i32, queue_offset: i64) -> Option<QueueEntry> {
         let queue = self.shared.queues.find(topic, queue_id)?;
         if queue_offset < queue.range().min {
             return None;
         }
-        queue.get(queue_offset)
+        let access = self.shared.entry_access(Wait::Disk);
+        let entry = self.reported(queue.get(queue_offset, access));
+        entry.ok().flatten()
+    }
+
+    /// The record of a queue entry; nothing if there is no such entry, or the log no longer holds
+    /// its message.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub fn record_of(
+        &self,
+        topic: &str,
+        queue_id: i32,
+        queue_offset: i64,
+    ) -> Result<Option<Bytes>, ReadError> {
+        let Some(queue) = self.shared.queues.find(topic, queue_id) else {
+            return Ok(None);
+        };
+        self.reported(read::read_one(&self.shared, &queue, queue_offset))
     }
 
     /// The queue offset that belongs to a time, milliseconds. For times before the first message
     /// and after the last see [`Boundary`]: the lower boundary is then the first entry and the end,
     /// the upper one 0 and the last entry.
+    ///
+    /// # Errors
+    /// A message that has to be looked at cannot be read.
     pub fn offset_by_time(
         &self,
         topic: &str,
         queue_id: i32,
         timestamp_ms: i64,
         boundary: Boundary,
-    ) -> i64 {
-        search::offset_by_time(&self.shared, topic, queue_id, timestamp_ms, boundary)
+    ) -> Result<i64, ReadError> {
+        let shared = &self.shared;
+        self.reported(search::offset_by_time(
+            shared,
+            topic,
+            queue_id,
+            timestamp_ms,
+            boundary,
+        ))
     }
 
     /// When the message of a queue entry was stored, milliseconds.
     pub fn store_time_at(&self, topic: &str, queue_id: i32, queue_offset: i64) -> Option<i64> {
         let entry = self.queue_entry(topic, queue_id, queue_offset)?;
-        self.shared.log.store_time(entry.physical_offset)
+        let time = self.reported(search::store_time(&self.shared, &entry));
+        time.ok().flatten()
     }
 
     /// When the queue's first message was stored, milliseconds.
@@ -155,20 +215,32 @@ impl Store {
 
     /// When the log's first message was stored, milliseconds.
     pub fn earliest_store_time_of_log(&self) -> Option<i64> {
-        self.shared.log.store_time(self.shared.progress.min())
+        let time = self.shared.log.store_time(self.shared.progress.min());
+        self.reported(time).ok().flatten()
     }
 
     /// The record at a physical offset.
     ///
     /// # Errors
-    /// The offset lies outside the log, or no record begins there.
+    /// The offset lies outside the log, no record begins there, or it cannot be read.
     pub fn record_at(&self, physical_offset: i64) -> Result<Bytes, ReadError> {
-        search::record_at(&self.shared, physical_offset)
+        self.reported(search::record_at(&self.shared, physical_offset, Wait::Disk))
+    }
+
+    /// As [`Store::record_at`], but never waits for the disk.
+    ///
+    /// # Errors
+    /// Also [`ReadError::NotInMemory`].
+    pub fn record_in_memory(&self, physical_offset: i64) -> Result<Bytes, ReadError> {
+        search::record_at(&self.shared, physical_offset, Wait::Never)
     }
 
     /// Finds messages by key; nothing if the index is switched off.
-    pub fn query(&self, request: &QueryRequest<'_>) -> QueryOutcome {
-        search::query(&self.shared, request)
+    ///
+    /// # Errors
+    /// A message that may be one of them cannot be read.
+    pub fn query(&self, request: &QueryRequest<'_>) -> Result<QueryOutcome, ReadError> {
+        self.reported(search::query(&self.shared, request))
     }
 
     /// Whether the message of a queue entry is so young that it should still be in memory.

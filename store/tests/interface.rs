@@ -175,7 +175,7 @@ fn reads_keep_their_limits_but_give_one_message() {
             bytes_max,
             filter: None,
         };
-        let outcome = store.read(&request);
+        let outcome = store.read(&request).unwrap();
         assert_eq!(outcome.next_offset, outcome.message_count as i64);
         assert_eq!(outcome.records.len(), outcome.message_count);
         outcome.message_count
@@ -216,14 +216,16 @@ fn filters_choose_and_the_offset_moves_on() {
     }
     wait_dispatched(&store);
     let read = |offset| {
-        store.read(&ReadRequest {
-            topic: "t",
-            queue_id: 0,
-            offset,
-            messages_max: 32,
-            bytes_max: 1 << 20,
-            filter: Some(&Odd),
-        })
+        store
+            .read(&ReadRequest {
+                topic: "t",
+                queue_id: 0,
+                offset,
+                messages_max: 32,
+                bytes_max: 1 << 20,
+                filter: Some(&Odd),
+            })
+            .unwrap()
     };
     let outcome = read(0);
     assert_eq!(
@@ -249,7 +251,11 @@ fn times_find_their_offsets() {
     }
     wait_dispatched(&store);
     let offsets = |at_ms| {
-        let find = |boundary| store.offset_by_time("t", 0, START_MS + at_ms, boundary);
+        let find = |boundary| {
+            store
+                .offset_by_time("t", 0, START_MS + at_ms, boundary)
+                .unwrap()
+        };
         (find(Boundary::Lower), find(Boundary::Upper))
     };
     assert_eq!(offsets(-1), (0, 0));
@@ -258,7 +264,9 @@ fn times_find_their_offsets() {
     assert_eq!(offsets(10), (3, 4));
     assert_eq!(offsets(11), (5, 4));
     assert_eq!(
-        store.offset_by_time("none", 0, START_MS, Boundary::Lower),
+        store
+            .offset_by_time("none", 0, START_MS, Boundary::Lower)
+            .unwrap(),
         0
     );
     assert_eq!(store.store_time_at("t", 0, 4), Some(START_MS + 10));
@@ -299,13 +307,15 @@ fn keys_find_their_messages() {
     append(&store, "other", 0, "all");
     wait_dispatched(&store);
     let query = |key, messages_max, begin_ms, end_ms| {
-        let outcome = store.query(&QueryRequest {
-            topic: "t",
-            key,
-            messages_max,
-            begin_ms: START_MS + begin_ms,
-            end_ms: START_MS + end_ms,
-        });
+        let outcome = store
+            .query(&QueryRequest {
+                topic: "t",
+                key,
+                messages_max,
+                begin_ms: START_MS + begin_ms,
+                end_ms: START_MS + end_ms,
+            })
+            .unwrap();
         let body = |bytes: &bytes::Bytes| {
             let view = record::check(bytes, CheckBody::Crc).unwrap();
             String::from_utf8(view.body.to_vec()).unwrap()

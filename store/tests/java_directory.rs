@@ -52,13 +52,15 @@ fn assert_holds_all(store: &Store) {
     for message in &expected {
         assert_holds(store, message);
     }
-    let all = store.query(&QueryRequest {
-        topic: "topic-0",
-        key: "all",
-        messages_max: 99,
-        begin_ms: 0,
-        end_ms: i64::MAX,
-    });
+    let all = store
+        .query(&QueryRequest {
+            topic: "topic-0",
+            key: "all",
+            messages_max: 99,
+            begin_ms: 0,
+            end_ms: i64::MAX,
+        })
+        .unwrap();
     assert_eq!(all.records.len(), 45);
 }
 
@@ -85,13 +87,15 @@ fn assert_holds(store: &Store, expected: &Expected<'_>) {
         physical_offset: view.physical_offset,
     };
     assert_eq!(id.encode(), expected.offset_id);
-    let by_key = store.query(&QueryRequest {
-        topic,
-        key: &format!("k{}", expected.flag),
-        messages_max: 9,
-        begin_ms: 0,
-        end_ms: i64::MAX,
-    });
+    let by_key = store
+        .query(&QueryRequest {
+            topic,
+            key: &format!("k{}", expected.flag),
+            messages_max: 9,
+            begin_ms: 0,
+            end_ms: i64::MAX,
+        })
+        .unwrap();
     assert_eq!(by_key.records, outcome.records[..1], "{}", expected.body);
 }
 

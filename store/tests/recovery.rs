@@ -36,13 +36,15 @@ fn answers(store: &Store) -> Vec<String> {
             ));
         }
         for number in 0..200 {
-            let outcome = store.query(&QueryRequest {
-                topic,
-                key: &format!("body-{number}"),
-                messages_max: 10,
-                begin_ms: 0,
-                end_ms: i64::MAX,
-            });
+            let outcome = store
+                .query(&QueryRequest {
+                    topic,
+                    key: &format!("body-{number}"),
+                    messages_max: 10,
+                    begin_ms: 0,
+                    end_ms: i64::MAX,
+                })
+                .unwrap();
             let sizes: Vec<_> = outcome.records.iter().map(|record| record.len()).collect();
             answers.push(format!("{topic} {number} {sizes:?}"));
         }

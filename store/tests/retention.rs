@@ -106,7 +106,7 @@ fn queue_and_index_files_follow_the_log() {
             begin_ms: 0,
             end_ms: i64::MAX,
         };
-        store.query(&request).records.len()
+        store.query(&request).unwrap().records.len()
     };
     assert_eq!(query("0"), 0);
     assert_eq!(query("299"), 1);

@@ -18,6 +18,8 @@ use crate::stats::BrokerStats;
 
 /// Pause after a message that could not be put.
 const RETRY_MS: i64 = 100;
+/// Pause after a message that could not be read.
+const UNREADABLE_RETRY_MS: i64 = 5_000;
 /// Longest sleep: the wall clock may be set.
 const SLEEP_MS_MAX: i64 = 10_000;
 /// Messages of one level before the others have their turn.
@@ -124,12 +126,14 @@ impl<'a> Delivery<'a> {
         if due_ms > now_ms && due_ms <= now_ms.saturating_add(delay_ms) {
             return Step::NotBefore(due_ms);
         }
-        match self.store.record_at(entry.physical_offset) {
-            Ok(record) => self.deliver(&record, now_ms),
-            Err(error) => {
-                tracing::warn!(level, offset, %error, "delayed message is gone and is skipped");
+        match self.store.record_of(SCHEDULE_TOPIC, level - 1, offset) {
+            Ok(Some(record)) => self.deliver(&record, now_ms),
+            Ok(None) => {
+                tracing::warn!(level, offset, "delayed message is gone and is skipped");
                 Step::Done
             }
+            // The store has told of it. Nothing is left out: the level waits until it is repaired.
+            Err(_) => Step::NotBefore(now_ms.saturating_add(UNREADABLE_RETRY_MS)),
         }
     }
 

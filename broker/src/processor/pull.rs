@@ -1,8 +1,9 @@
 //! Pulling: 11 and 361, with long polling.
 //!
 //! A pull that finds nothing new is parked in the hold table, if it may wait, and run once more, on
-//! the same pool, when a message for it arrives or its time is up. Records go out as they lie in the
-//! mapped log: no body is copied.
+//! the same pool, when a message for it arrives or its time is up. Young records go out as they lie in
+//! the mapped log: no body is copied. A pull of old messages that have to come from the disk is read
+//! on a pool of its own, so that no other pull waits for it.
 
 use std::sync::Arc;
 
@@ -10,8 +11,9 @@ use thrustmq_proto_compat::command::Body;
 use thrustmq_proto_compat::header::{PullMessageRequestHeader, PullMessageResponseHeader};
 use thrustmq_proto_compat::response_code::ResponseCode;
 use thrustmq_remoting::{Incoming, Reply, Responder};
-use thrustmq_store::{ReadOutcome, ReadRequest, ReadStatus, RecordFilter};
+use thrustmq_store::{ReadError, ReadOutcome, ReadRequest, ReadStatus, RecordFilter, Store};
 
+use super::cold::run_cold;
 use super::pull_checks::{Checked, check_pull};
 use crate::broker::Broker;
 use crate::config::BrokerConfig;
@@ -40,8 +42,15 @@ struct Run {
     first: bool,
 }
 
+/// A pull that may be served.
+struct Pull {
+    incoming: Request,
+    checked: Checked,
+    run: Run,
+}
+
 /// 11 PULL_MESSAGE.
-pub(crate) fn pull_message(broker: &Broker, incoming: Request, responder: Responder) {
+pub(crate) fn pull_message(broker: &Arc<Broker>, incoming: Request, responder: Responder) {
     let run = Run {
         lite: false,
         first: true,
@@ -50,7 +59,7 @@ pub(crate) fn pull_message(broker: &Broker, incoming: Request, responder: Respon
 }
 
 /// 361 LITE_PULL_MESSAGE.
-pub(crate) fn lite_pull_message(broker: &Broker, incoming: Request, responder: Responder) {
+pub(crate) fn lite_pull_message(broker: &Arc<Broker>, incoming: Request, responder: Responder) {
     let run = Run {
         lite: true,
         first: true,
@@ -78,7 +87,7 @@ pub(crate) fn wake(broker: &Arc<Broker>, parked: Vec<ParkedPull>) {
     }
 }
 
-fn run_again(broker: &Broker, parked: ParkedPull) {
+fn run_again(broker: &Arc<Broker>, parked: ParkedPull) {
     let run = Run {
         lite: parked.lite,
         first: false,
@@ -86,22 +95,80 @@ fn run_again(broker: &Broker, parked: ParkedPull) {
     pull(broker, parked.incoming, parked.responder, run);
 }
 
-fn pull(broker: &Broker, incoming: Request, responder: Responder, run: Run) {
+fn pull(broker: &Arc<Broker>, incoming: Request, responder: Responder, run: Run) {
     let config = broker.config.current();
     let checked = match check_pull(broker, &config, &incoming, run.lite) {
         Ok(checked) => checked,
         Err(refusal) => return responder.refuse(refusal),
     };
+    let reset = broker.offsets.take_reset(group_queue(&incoming.header));
+    let pull = Pull {
+        incoming,
+        checked,
+        run,
+    };
+    if let Some(offset) = reset.filter(|_| config.server_side_reset) {
+        let outcome = reset_outcome(broker, &pull.incoming.header, offset);
+        return answer(broker, pull, responder, Ok(outcome));
+    }
+    match read(broker, &pull, Store::read_in_memory) {
+        Err(ReadError::NotInMemory) => run_cold(broker, responder, |broker, responder| {
+            let outcome = read(broker, &pull, Store::read);
+            answer(broker, pull, responder, outcome);
+        }),
+        outcome => answer(broker, pull, responder, outcome),
+    }
+}
+
+fn read(
+    broker: &Broker,
+    pull: &Pull,
+    from: fn(&Store, &ReadRequest<'_>) -> Result<ReadOutcome, ReadError>,
+) -> Result<ReadOutcome, ReadError> {
+    let header = &pull.incoming.header;
+    let asked_bytes = header
+        .max_msg_bytes
+        .and_then(|bytes| usize::try_from(bytes).ok());
+    let filter: &dyn RecordFilter = &pull.checked.filter;
+    let request = ReadRequest {
+        topic: &header.topic,
+        queue_id: header.queue_id,
+        offset: header.queue_offset,
+        messages_max: usize::try_from(header.max_msg_nums).unwrap_or(0),
+        bytes_max: asked_bytes.map_or(ANSWER_BYTES_MAX, |bytes| bytes.min(ANSWER_BYTES_MAX)),
+        filter: Some(filter).filter(|_| !pull.checked.filter.takes_all()),
+    };
     let began_ms = broker.clock.now_ms();
-    let outcome = read(broker, &config, &incoming.header, &checked);
+    let outcome = from(&broker.store, &request)?;
     broker
         .stats
         .record_get_time(broker.clock.now_ms() - began_ms);
-    commit(broker, &incoming, outcome.next_offset, run);
+    Ok(outcome)
+}
+
+/// Answers with what was read, or parks a pull that found nothing new.
+fn answer(
+    broker: &Arc<Broker>,
+    pull: Pull,
+    responder: Responder,
+    read: Result<ReadOutcome, ReadError>,
+) {
+    commit(broker, &pull);
+    let Pull {
+        incoming,
+        checked,
+        run,
+    } = pull;
+    let outcome = match read {
+        Ok(outcome) => outcome,
+        Err(error) => return responder.refuse(refusal::unreadable(error)),
+    };
+    let queue = group_queue(&incoming.header);
+    broker.offsets.record_pull(queue, outcome.next_offset);
     let code = answer_code(outcome.status, incoming.header.queue_offset);
     let may_wait = run.first && incoming.header.sys_flag & MAY_SUSPEND != 0;
     if code == ResponseCode::PULL_NOT_FOUND && may_wait {
-        let wait_ms = wait_ms(&config, &incoming.header);
+        let wait_ms = wait_ms(&broker.config.current(), &incoming.header);
         let parked = ParkedPull {
             deadline_ms: broker.clock.now_ms().saturating_add(wait_ms),
             filter: checked.filter,
@@ -120,30 +187,6 @@ fn pull(broker: &Broker, incoming: Request, responder: Responder, run: Run) {
     responder.send(Ok(reply));
 }
 
-fn read(
-    broker: &Broker,
-    config: &BrokerConfig,
-    header: &PullMessageRequestHeader,
-    checked: &Checked,
-) -> ReadOutcome {
-    let reset = broker.offsets.take_reset(group_queue(header));
-    if let Some(offset) = reset.filter(|_| config.server_side_reset) {
-        return reset_outcome(broker, header, offset);
-    }
-    let asked_bytes = header
-        .max_msg_bytes
-        .and_then(|bytes| usize::try_from(bytes).ok());
-    let filter: &dyn RecordFilter = &checked.filter;
-    broker.store.read(&ReadRequest {
-        topic: &header.topic,
-        queue_id: header.queue_id,
-        offset: header.queue_offset,
-        messages_max: usize::try_from(header.max_msg_nums).unwrap_or(0),
-        bytes_max: asked_bytes.map_or(ANSWER_BYTES_MAX, |bytes| bytes.min(ANSWER_BYTES_MAX)),
-        filter: Some(filter).filter(|_| !checked.filter.takes_all()),
-    })
-}
-
 /// The offset was reset from outside: the consumer has to go on there.
 fn reset_outcome(broker: &Broker, header: &PullMessageRequestHeader, offset: i64) -> ReadOutcome {
     let range = broker.store.queue_range(&header.topic, header.queue_id);
@@ -159,16 +202,18 @@ fn reset_outcome(broker: &Broker, header: &PullMessageRequestHeader, offset: i64
     }
 }
 
-fn commit(broker: &Broker, incoming: &Request, next_offset: i64, run: Run) {
-    let queue = group_queue(&incoming.header);
-    broker.offsets.record_pull(queue, next_offset);
-    if run.first && incoming.header.sys_flag & COMMITS_OFFSET != 0 {
-        let offset = incoming.header.commit_offset;
-        broker.offsets.commit(queue, offset, &incoming.peer);
+/// The consumer says along the way how far it is.
+fn commit(broker: &Broker, pull: &Pull) {
+    let header = &pull.incoming.header;
+    if pull.run.first && header.sys_flag & COMMITS_OFFSET != 0 {
+        let queue = group_queue(header);
+        broker
+            .offsets
+            .commit(queue, header.commit_offset, &pull.incoming.peer);
     }
 }
 
-fn park(broker: &Broker, parked: ParkedPull) {
+fn park(broker: &Arc<Broker>, parked: ParkedPull) {
     let header = &parked.incoming.header;
     let (topic, queue_id) = (header.topic.clone(), header.queue_id);
     if let Err(refused) = broker.hold.park(parked) {

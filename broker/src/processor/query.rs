@@ -5,7 +5,7 @@ use thrustmq_proto_compat::header::{
     QueryMessageRequestHeader, QueryMessageResponseHeader, ViewMessageRequestHeader,
 };
 use thrustmq_remoting::{Handled, Incoming, Reply};
-use thrustmq_store::QueryRequest;
+use thrustmq_store::{QueryRequest, ReadError};
 
 use crate::broker::Broker;
 use crate::refusal;
@@ -32,6 +32,7 @@ pub(crate) fn query_message(
         begin_ms: header.begin_timestamp_ms,
         end_ms: header.end_timestamp_ms,
     });
+    let found = found.map_err(refusal::unreadable)?;
     if found.records.is_empty() {
         return Err(refusal::no_message_of_key());
     }
@@ -50,6 +51,9 @@ pub(crate) fn view_message_by_id(
     let offset = incoming.header.offset;
     match broker.store.record_at(offset) {
         Ok(record) => Ok(Reply::success().with_body(record)),
+        Err(error @ (ReadError::Disk { .. } | ReadError::Damaged { .. })) => {
+            Err(refusal::unreadable(error))
+        }
         Err(error) => {
             tracing::debug!(%error, "no message is viewed");
             Err(refusal::no_message_at(offset))

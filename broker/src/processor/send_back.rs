@@ -3,6 +3,9 @@
 //! The broker reads the record and stores it again for the group's retry topic, delayed a level
 //! longer each time, or for its dead-letter topic when it was tried often enough (05 §5.6).
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use thrustmq_proto_compat::body::SubscriptionGroupConfig;
 use thrustmq_proto_compat::header::ConsumerSendMsgBackRequestHeader;
 use thrustmq_proto_compat::message::id::OffsetId;
@@ -10,8 +13,10 @@ use thrustmq_proto_compat::message::names;
 use thrustmq_proto_compat::message::properties::Properties;
 use thrustmq_proto_compat::message::property_name as name;
 use thrustmq_proto_compat::message::record::{self, CheckBody, RecordView};
-use thrustmq_remoting::{Handled, Incoming, Refusal, Reply};
+use thrustmq_remoting::{Handled, Incoming, Refusal, Reply, Responder};
+use thrustmq_store::ReadError;
 
+use super::cold::run_cold;
 use super::send::{VERSION_3_4_9, any_queue, append_status, dead_letter_topic};
 use super::send_checks::group_topic;
 use crate::broker::Broker;
@@ -26,7 +31,19 @@ const UNIT_SUBSCRIBED: i32 = 2;
 type Request = Incoming<ConsumerSendMsgBackRequestHeader>;
 
 /// 36 CONSUMER_SEND_MSG_BACK.
-pub(crate) fn consumer_send_back(broker: &Broker, incoming: Request) -> Handled<()> {
+pub(crate) fn consumer_send_back(broker: &Arc<Broker>, incoming: Request, responder: Responder) {
+    let offset = incoming.header.offset;
+    match broker.store.record_in_memory(offset) {
+        // All sends wait for this thread.
+        Err(ReadError::NotInMemory) => run_cold(broker, responder, move |broker, responder| {
+            let record = broker.store.record_at(offset);
+            responder.send(send_back(broker, &incoming, record));
+        }),
+        record => responder.send(send_back(broker, &incoming, record)),
+    }
+}
+
+fn send_back(broker: &Broker, incoming: &Request, record: Result<Bytes, ReadError>) -> Handled<()> {
     let header = &incoming.header;
     let group = broker.groups.find(&header.group);
     let group = group.ok_or_else(|| refusal::group_not_exist(&header.group))?;
@@ -38,11 +55,10 @@ pub(crate) fn consumer_send_back(broker: &Broker, incoming: Request) -> Handled<
         return Ok(Reply::success());
     }
     let retry_topic = retry_topic(broker, &group, header.unit_mode)?;
-    let record = broker.store.record_at(header.offset);
-    let record = record.map_err(|_| refusal::message_gone(header.offset))?;
+    let record = record.map_err(|error| refusal::message_not_read(error, header.offset))?;
     let view = record::check(&record, CheckBody::Skip);
     let view = view.map_err(|_| refusal::message_gone(header.offset))?;
-    let retry = Retry::plan(broker, &incoming, &group, &view, retry_topic);
+    let retry = Retry::plan(broker, incoming, &group, &view, retry_topic);
     store(broker, &retry, &view)?;
     let origin = properties_topic(&retry.properties, &view);
     broker.stats.record_send_back(&header.group, origin);

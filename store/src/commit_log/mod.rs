@@ -1,9 +1,10 @@
 //! The commit log: all messages of all topics, one behind the other. Ground state of the store;
 //! queues, index and checkpoint are derived from it.
 //!
-//! [`appender`] writes, [`reader`] reads and walks.
+//! [`appender`] writes, [`reader`] reads what is young and walks, [`cold`] reads what is old.
 
 pub(crate) mod appender;
+pub(crate) mod cold;
 pub(crate) mod reader;
 
 use std::sync::Arc;
@@ -30,11 +31,6 @@ impl CommitLog {
             files: FileQueue::open(layout.disk.clone(), dir, file_bytes, Place::Reserved)?,
             file_bytes,
         }))
-    }
-
-    /// Where the file begins behind the one that holds this offset.
-    pub(crate) fn begin_of_next_file(&self, physical_offset: i64) -> i64 {
-        self.files.end_of_file(physical_offset)
     }
 
     /// First byte of the log.

@@ -1,12 +1,11 @@
-//! Reading the log: single records for consumers, and the walk from record to record that dispatch
+//! Reading the mapped log: young records for consumers, and the walk from record to record that dispatch
 //! and recovery share.
-
-use std::io;
 
 use bytes::Bytes;
 use thrustmq_proto_compat::message::record::{self, CheckBody, RecordError, RecordView};
 
 use super::CommitLog;
+use crate::error::ReadError;
 
 /// What lies at a place of the log.
 #[derive(Debug)]
@@ -30,7 +29,7 @@ pub(crate) fn step(bytes: &[u8], physical_offset: i64, body: CheckBody) -> Step<
     }
 }
 
-/// Reads records for one caller; neighbours in one file share one owner.
+/// Reads records from the maps, for one caller; neighbours in one file share one owner.
 #[derive(Debug)]
 pub(crate) struct RecordReader<'a> {
     log: &'a CommitLog,
@@ -53,7 +52,7 @@ impl<'a> RecordReader<'a> {
         &mut self,
         physical_offset: i64,
         length: usize,
-    ) -> io::Result<Option<Bytes>> {
+    ) -> Result<Option<Bytes>, ReadError> {
         let rest = self.rest_of_file(physical_offset)?;
         Ok(rest
             .filter(|rest| rest.len() >= length)
@@ -61,7 +60,10 @@ impl<'a> RecordReader<'a> {
     }
 
     /// Everything from an offset to the end of what its file holds.
-    pub(crate) fn rest_of_file(&mut self, physical_offset: i64) -> io::Result<Option<Bytes>> {
+    pub(crate) fn rest_of_file(
+        &mut self,
+        physical_offset: i64,
+    ) -> Result<Option<Bytes>, ReadError> {
         if self
             .current_rest(physical_offset)
             .is_none_or(|rest| rest.is_empty())
@@ -69,7 +71,7 @@ impl<'a> RecordReader<'a> {
             self.current = match self.log.files.find(physical_offset) {
                 Some(file) => Some(OpenFile {
                     start: file.start,
-                    bytes: file.map()?.share(),
+                    bytes: file.map().map_err(ReadError::disk(file.path(), 0))?.share(),
                 }),
                 None => None,
             };
@@ -81,19 +83,5 @@ impl<'a> RecordReader<'a> {
         let current = self.current.as_ref()?;
         let at = usize::try_from(physical_offset.checked_sub(current.start)?).ok()?;
         (at <= current.bytes.len()).then(|| current.bytes.slice(at..))
-    }
-}
-
-impl CommitLog {
-    /// When the record at an offset was stored, milliseconds.
-    pub(crate) fn store_time(&self, physical_offset: i64) -> Option<i64> {
-        let file = self.files.find(physical_offset)?;
-        let map = file.map().ok()?;
-        let at = usize::try_from(physical_offset - file.start).ok()?;
-        let bytes = map.slice(at, map.written().checked_sub(at)?)?;
-        match step(bytes, physical_offset, CheckBody::Skip) {
-            Step::Record(view) => Some(view.store_timestamp),
-            Step::NextFile | Step::Stop(_) => None,
-        }
     }
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod entry;
 pub(crate) mod search;
+pub(crate) mod segment;
 pub(crate) mod table;
 
 use std::io;
@@ -15,9 +16,10 @@ use crate::api::{QueueEntry, QueueRange};
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::file_queue::FileQueue;
-use crate::mapped_file::{MappedFile, Place};
+use crate::mapped_file::Place;
 
 use entry::{BLANK_ENTRY, ENTRY_BYTES};
+use segment::{EntryAccess, YoungEntries};
 
 const ENTRY: i64 = ENTRY_BYTES as i64;
 
@@ -46,6 +48,7 @@ pub(crate) struct ConsumeQueue {
     next: AtomicI64,
     /// Physical offset of the last entry; entries come in the log's order.
     last_physical_offset: AtomicI64,
+    young: YoungEntries,
     /// Bytes before this are on the disk.
     flushed: AtomicI64,
     /// Whether it stands in the table's list of queues to flush.
@@ -61,6 +64,8 @@ pub(crate) struct QueueLocation {
     pub(crate) queue_id: i32,
     pub(crate) dir: PathBuf,
     pub(crate) file_bytes: usize,
+    /// Entries of records among so many bytes at the end of the log are read from memory.
+    pub(crate) memory_bytes: i64,
 }
 
 impl ConsumeQueue {
@@ -68,36 +73,35 @@ impl ConsumeQueue {
     pub(crate) fn new(location: QueueLocation) -> Self {
         let QueueLocation {
             disk,
-            topic,
-            queue_id,
             dir,
             file_bytes,
-        } = location;
+            ..
+        } = location.clone();
         let files = FileQueue::empty(disk, dir, file_bytes, Place::Sparse);
-        Self::of(topic, queue_id, files)
+        Self::of(location, files)
     }
 
     /// The queue that lies in a directory.
     pub(crate) fn open(location: QueueLocation) -> Result<Self, OpenError> {
         let QueueLocation {
             disk,
-            topic,
-            queue_id,
             dir,
             file_bytes,
-        } = location;
+            ..
+        } = location.clone();
         let files = FileQueue::open(disk, dir, file_bytes, Place::Sparse)?;
-        Ok(Self::of(topic, queue_id, files))
+        Ok(Self::of(location, files))
     }
 
-    fn of(topic: Box<str>, queue_id: i32, files: FileQueue) -> Self {
+    fn of(location: QueueLocation, files: FileQueue) -> Self {
         Self {
-            topic,
-            queue_id,
+            topic: location.topic,
+            queue_id: location.queue_id,
             files,
             min: AtomicI64::new(0),
             next: AtomicI64::new(0),
             last_physical_offset: AtomicI64::new(-1),
+            young: YoungEntries::new(location.memory_bytes),
             flushed: AtomicI64::new(0),
             dirty: AtomicBool::new(false),
             removed: AtomicBool::new(false),
@@ -133,6 +137,7 @@ impl ConsumeQueue {
         self.push(&entry::encode(entry))?;
         self.last_physical_offset
             .store(entry.physical_offset, Ordering::Relaxed);
+        self.young.added(queue_offset, entry.physical_offset);
         Ok(Put::Added)
     }
 
@@ -169,29 +174,6 @@ impl ConsumeQueue {
         Ok(())
     }
 
-    /// One entry.
-    pub(crate) fn get(&self, queue_offset: i64) -> Option<QueueEntry> {
-        self.segment(queue_offset).ok()??.get(0)
-    }
-
-    /// The entries from a number to the end of their file; nothing if the first is not there.
-    pub(crate) fn segment(&self, queue_offset: i64) -> io::Result<Option<Segment>> {
-        let next = self.next();
-        if queue_offset < 0 || queue_offset >= next {
-            return Ok(None);
-        }
-        let position = queue_offset * ENTRY;
-        let Some(file) = self.files.find(position) else {
-            return Ok(None);
-        };
-        let end = file.end().min(next * ENTRY);
-        Ok(Some(Segment {
-            at: (position - file.start) as usize,
-            entries: ((end - position) / ENTRY) as usize,
-            map: file.map()?,
-        }))
-    }
-
     /// Number of the first entry of the file behind the one that holds this entry.
     pub(crate) fn begin_of_next_file(&self, queue_offset: i64) -> i64 {
         let next = self.files.end_of_file(queue_offset * ENTRY) / ENTRY;
@@ -203,7 +185,8 @@ impl ConsumeQueue {
     pub(crate) fn drop_before(&self, log_min: i64) -> io::Result<usize> {
         let first = self.files.first().map_or(0, |file| file.start / ENTRY);
         let from = first.max(self.min.load(Ordering::Acquire));
-        let min = self.partition_point(from, self.next(), |entry| entry.physical_offset < log_min);
+        let before = |entry: &QueueEntry| Ok(entry.physical_offset < log_min);
+        let min = self.partition_point(from, self.next(), EntryAccess::DISK, before)?;
         self.min.fetch_max(min, Ordering::AcqRel);
         self.files.remove_before(min * ENTRY, usize::MAX)
     }
@@ -252,29 +235,6 @@ impl ConsumeQueue {
     /// Whether [`ConsumeQueue::remove`] was called.
     pub(crate) fn is_removed(&self) -> bool {
         self.removed.load(Ordering::Acquire)
-    }
-}
-
-/// Neighbouring entries in one file.
-#[derive(Debug)]
-pub(crate) struct Segment {
-    map: Arc<MappedFile>,
-    at: usize,
-    entries: usize,
-}
-
-impl Segment {
-    pub(crate) fn len(&self) -> usize {
-        self.entries
-    }
-
-    #[inline]
-    pub(crate) fn get(&self, index: usize) -> Option<QueueEntry> {
-        if index >= self.entries {
-            return None;
-        }
-        let bytes = self.map.slice(self.at + index * ENTRY_BYTES, ENTRY_BYTES)?;
-        bytes.first_chunk().map(entry::decode)
     }
 }
 

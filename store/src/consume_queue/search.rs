@@ -3,9 +3,10 @@
 use std::sync::atomic::Ordering;
 
 use crate::api::QueueEntry;
-use crate::error::OpenError;
+use crate::error::{OpenError, ReadError};
 
 use super::entry::{self, ENTRY_BYTES};
+use super::segment::EntryAccess;
 use super::{ConsumeQueue, ENTRY};
 
 /// What lies behind the entries that count.
@@ -24,23 +25,26 @@ impl ConsumeQueue {
         &self,
         from: i64,
         to: i64,
-        before: impl Fn(&QueueEntry) -> bool,
-    ) -> i64 {
+        access: EntryAccess,
+        before: impl Fn(&QueueEntry) -> Result<bool, ReadError>,
+    ) -> Result<i64, ReadError> {
         let (mut low, mut high) = (from, to.max(from));
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.get(middle).is_none_or(|entry| before(&entry)) {
+            let entry = self.get(middle, access)?;
+            if entry.as_ref().map_or(Ok(true), &before)? {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
-        low
+        Ok(low)
     }
 
     /// The last entry.
-    pub(crate) fn last(&self) -> Option<QueueEntry> {
-        self.get(self.next() - 1)
+    pub(crate) fn last(&self) -> Result<Option<QueueEntry>, OpenError> {
+        let last = self.get(self.next() - 1, EntryAccess::DISK);
+        last.map_err(|error| OpenError::io("read queue of", &*self.topic)(error.into()))
     }
 
     /// Finds the end of a queue that was closed cleanly. Recovery only.
@@ -90,7 +94,8 @@ impl ConsumeQueue {
         self.next.store(end / ENTRY, Ordering::Release);
         self.min.store(first.start / ENTRY, Ordering::Release);
         self.flushed.store(first.start, Ordering::Release);
-        let last = self.last().map_or(-1, |last| last.physical_offset);
+        self.young.restart(end / ENTRY);
+        let last = self.last()?.map_or(-1, |last| last.physical_offset);
         self.last_physical_offset.store(last, Ordering::Release);
         Ok(())
     }

@@ -24,6 +24,7 @@ pub(crate) struct ConsumeQueues {
     disk: Disk,
     dir: PathBuf,
     file_bytes: usize,
+    memory_bytes: i64,
     topics: RwLock<Topics>,
     /// Queues with entries that may not be on the disk, each once.
     dirty: Mutex<Vec<Arc<ConsumeQueue>>>,
@@ -51,11 +52,13 @@ impl ConsumeQueues {
         disk: Disk,
         dir: PathBuf,
         file_bytes: u64,
+        memory_bytes: i64,
     ) -> Result<OpenedQueues, OpenError> {
         let queues = Self {
             disk,
             dir,
             file_bytes: usize::try_from(file_bytes).unwrap_or(usize::MAX),
+            memory_bytes,
             topics: RwLock::default(),
             dirty: Mutex::default(),
         };
@@ -280,6 +283,7 @@ impl ConsumeQueues {
             queue_id,
             dir: self.dir.join(topic).join(queue_id.to_string()),
             file_bytes: self.file_bytes,
+            memory_bytes: self.memory_bytes,
         }
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::file_reader::Wait;
 
 const FILE_BYTES: usize = 5 * ENTRY_BYTES;
 
@@ -9,6 +10,7 @@ fn location(dir: &std::path::Path) -> QueueLocation {
         queue_id: 0,
         dir: dir.join("t").join("0"),
         file_bytes: FILE_BYTES,
+        memory_bytes: 1_000,
     }
 }
 
@@ -28,16 +30,20 @@ fn filled(dir: &std::path::Path, count: i64) -> ConsumeQueue {
     queue
 }
 
+fn get(queue: &ConsumeQueue, number: i64) -> Option<QueueEntry> {
+    queue.get(number, EntryAccess::DISK).unwrap()
+}
+
 #[test]
 fn entries_are_read_back_across_files() {
     let dir = tempfile::tempdir().unwrap();
     let queue = filled(dir.path(), 12);
     assert_eq!(queue.range(), QueueRange { min: 0, max: 12 });
     for number in 0..12 {
-        assert_eq!(queue.get(number), Some(entry(number)));
+        assert_eq!(get(&queue, number), Some(entry(number)));
     }
-    assert_eq!((queue.get(12), queue.get(-1)), (None, None));
-    let segment = queue.segment(7).unwrap().unwrap();
+    assert_eq!((get(&queue, 12), get(&queue, -1)), (None, None));
+    let segment = queue.segment(7, 9, EntryAccess::DISK).unwrap().unwrap();
     assert_eq!(segment.len(), 3, "to the end of the second file");
     assert_eq!(segment.get(2), Some(entry(9)));
     assert!(segment.get(3).is_none());
@@ -69,7 +75,7 @@ fn a_queue_that_begins_late_is_filled_with_blanks() {
     let reopened = ConsumeQueue::open(location(dir.path())).unwrap();
     reopened.restore().unwrap();
     assert_eq!(reopened.range(), QueueRange { min: 5, max: 8 });
-    assert!(entry::is_blank(&reopened.get(6).unwrap()));
+    assert!(entry::is_blank(&get(&reopened, 6).unwrap()));
     reopened.drop_before(1).unwrap();
     assert_eq!(reopened.range(), QueueRange { min: 7, max: 8 });
 }
@@ -85,8 +91,8 @@ fn restoring_keeps_the_front() {
             .unwrap();
         assert_eq!(queue.next(), expected, "below {keep_below}");
         assert_eq!(queue.put(expected, &entry(50)).unwrap(), Put::Added);
-        assert_eq!(queue.get(expected), Some(entry(50)));
-        assert_eq!(queue.get(expected + 1), None);
+        assert_eq!(get(&queue, expected), Some(entry(50)));
+        assert_eq!(get(&queue, expected + 1), None);
         let again = ConsumeQueue::open(location(dir.path())).unwrap();
         again.restore().unwrap();
         assert_eq!(again.next(), expected + 1, "nothing stale behind the cut");
@@ -99,7 +105,7 @@ fn the_head_follows_the_log() {
     let queue = filled(dir.path(), 12);
     assert_eq!(queue.drop_before(650).unwrap(), 1);
     assert_eq!(queue.range(), QueueRange { min: 7, max: 12 });
-    assert_eq!(queue.get(4), None);
+    assert_eq!(get(&queue, 4), None);
     assert_eq!(queue.drop_before(99_999).unwrap(), 1, "the last file stays");
     assert_eq!(queue.range(), QueueRange { min: 12, max: 12 });
     assert_eq!(queue.put(12, &entry(12)).unwrap(), Put::Added);
@@ -110,7 +116,47 @@ fn searches_find_the_first_entry_that_does_not_hold() {
     let dir = tempfile::tempdir().unwrap();
     let queue = filled(dir.path(), 12);
     for limit in 0..=12 {
-        let found = queue.partition_point(0, 12, |entry| entry.tags_code < limit);
-        assert_eq!(found, limit);
+        let found =
+            queue.partition_point(
+                0,
+                12,
+                EntryAccess::DISK,
+                |entry| Ok(entry.tags_code < limit),
+            );
+        assert_eq!(found.unwrap(), limit);
     }
+}
+
+#[test]
+fn young_entries_come_from_the_map() {
+    let dir = tempfile::tempdir().unwrap();
+    let is_young = |queue: &ConsumeQueue, number, recent_from| {
+        let wait = Wait::Disk;
+        let segment = queue.segment(number, 1, EntryAccess { recent_from, wait });
+        let segment = segment.unwrap().unwrap();
+        assert_eq!(segment.get(0), Some(entry(number)));
+        segment.is_young()
+    };
+    let queue = filled(dir.path(), 5);
+    assert!(is_young(&queue, 0, 400), "all are young at first");
+    assert!(
+        !is_young(&queue, 4, 401),
+        "the log has gone on without the queue"
+    );
+    for number in 5..30 {
+        queue.put(number, &entry(number)).unwrap();
+    }
+    assert!(
+        is_young(&queue, 29, 0) && is_young(&queue, 24, 0),
+        "half of the memory at least"
+    );
+    assert!(
+        !is_young(&queue, 17, 0),
+        "more than the memory behind the last"
+    );
+    let reopened = ConsumeQueue::open(location(dir.path())).unwrap();
+    reopened.restore().unwrap();
+    assert!(!is_young(&reopened, 29, 0), "of an earlier process");
+    reopened.put(30, &entry(30)).unwrap();
+    assert!(is_young(&reopened, 30, 0) && !is_young(&reopened, 29, 0));
 }

@@ -118,14 +118,15 @@ pub(crate) fn wait_until(what: &str, done: impl Fn() -> bool) {
 
 /// Reads from an offset, without any limit that matters.
 pub(crate) fn read(store: &Store, topic: &str, queue_id: i32, offset: i64) -> ReadOutcome {
-    store.read(&ReadRequest {
+    let request = ReadRequest {
         topic,
         queue_id,
         offset,
         messages_max: 32,
         bytes_max: 1 << 20,
         filter: None,
-    })
+    };
+    store.read(&request).unwrap()
 }
 
 /// Bodies of a whole queue, each checked to have the number under which it was read.

@@ -30,7 +30,8 @@ pub(crate) fn search_offset(
     let (topic, queue_id) = (&header.topic, header.queue_id);
     let offset = broker
         .store
-        .offset_by_time(topic, queue_id, header.timestamp_ms, boundary);
+        .offset_by_time(topic, queue_id, header.timestamp_ms, boundary)
+        .map_err(refusal::unreadable)?;
     Ok(Reply::ok(SearchOffsetResponseHeader { offset }))
 }
 

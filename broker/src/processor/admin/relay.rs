@@ -100,7 +100,7 @@ fn with_message(
         OffsetId::decode(message_id).map_err(|_| refusal::invalid_message_id(message_id))?;
     let offset = message_id.physical_offset;
     let record = broker.store.record_at(offset);
-    let record = record.map_err(|_| refusal::message_gone(offset))?;
+    let record = record.map_err(|error| refusal::message_not_read(error, offset))?;
     let mut request = repeated(&incoming.command).with_body(record);
     let broker_name = &broker.config.current().broker_name;
     request.fields.set("brokerName", broker_name);

@@ -81,8 +81,8 @@ fn assign(
     } else {
         let queues = 0..config.read_queue_nums;
         queues
-            .map(|queue_id| (queue_id, target(broker, header, queue_id)))
-            .collect()
+            .map(|queue_id| Ok((queue_id, target(broker, header, queue_id)?)))
+            .collect::<Result<_, Refusal>>()?
     };
     if targets.is_empty() {
         return Err(refusal::no_queue_to_reset());
@@ -100,7 +100,7 @@ fn assign(
 
 fn target_of_one(broker: &Broker, header: &ResetOffsetRequestHeader) -> Result<i64, Refusal> {
     let Some(offset) = header.offset.filter(|offset| *offset != NO_OFFSET) else {
-        return Ok(target(broker, header, header.queue_id));
+        return target(broker, header, header.queue_id);
     };
     let range = broker.store.queue_range(&header.topic, header.queue_id);
     if offset < range.min || offset > range.max.saturating_add(1) {
@@ -112,14 +112,19 @@ fn target_of_one(broker: &Broker, header: &ResetOffsetRequestHeader) -> Result<i
 }
 
 /// The offset at the wanted time; a negative time is now.
-fn target(broker: &Broker, header: &ResetOffsetRequestHeader, queue_id: i32) -> i64 {
+fn target(
+    broker: &Broker,
+    header: &ResetOffsetRequestHeader,
+    queue_id: i32,
+) -> Result<i64, Refusal> {
     let (topic, time_ms) = (&header.topic, header.timestamp_ms);
     if time_ms < 0 {
-        return broker.store.queue_range(topic, queue_id).max;
+        return Ok(broker.store.queue_range(topic, queue_id).max);
     }
     broker
         .store
         .offset_by_time(topic, queue_id, time_ms, Boundary::Lower)
+        .map_err(refusal::unreadable)
 }
 
 fn tell_consumers(
@@ -139,7 +144,7 @@ fn tell_consumers(
         };
         let consumed = broker.offsets.query(queue);
         let consumed = consumed.ok_or_else(|| refusal::client_reset_group_absent(group))?;
-        let wanted = target(broker, header, queue_id).max(0);
+        let wanted = target(broker, header, queue_id)?.max(0);
         let goes_on = if header.is_force {
             wanted
         } else {
