@@ -173,7 +173,11 @@ impl CommitLog {
         let record_bytes = match step(&bytes, physical_offset, CheckBody::Crc) {
             Step::Record(view) => view.record_bytes,
             Step::NextFile => return Err(no_record(RecordError::Blank { bytes: rest })),
-            Step::Stop(error @ RecordError::BadCrc { .. }) => {
+            Step::Stop(
+                error @ (RecordError::BadCrc { .. }
+                | RecordError::BadRecordCrc { .. }
+                | RecordError::DamagedRecordCrc),
+            ) => {
                 return Err(self.files.damaged(physical_offset, error.to_string()));
             }
             Step::Stop(error) => return Err(no_record(error)),
