@@ -15,7 +15,7 @@ pub(super) fn run_cold(
 ) {
     let pool = &broker.pools.cold_pull;
     if pool.queued() >= pool.capacity() {
-        return responder.refuse(refusal::pool_full());
+        return responder.refuse(refusal::pool_full(pool));
     }
     let state = Arc::clone(broker);
     if let Err(full) = pool.run(move || handle(&state, responder)) {
