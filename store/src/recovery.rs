@@ -170,7 +170,9 @@ impl Recovery<'_> {
                 entries: start,
                 slots: start,
             };
-            let kept = index.recover(trusted, &|offset| self.log.store_time(offset))?;
+            let kept = index.recover(trusted, &|offset| {
+                self.log.store_time(offset).ok().flatten()
+            })?;
             if kept == Kept::Nothing {
                 index_start = Some(self.log.min());
             }
