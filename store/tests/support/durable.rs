@@ -198,6 +198,7 @@ impl DiskWatcher for DurableDisk {
             | DiskAction::Clear
             | DiskAction::Map
             | DiskAction::Read
+            | DiskAction::ReadInMemory
             | DiskAction::List => {}
         }
     }

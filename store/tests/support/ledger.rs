@@ -161,5 +161,5 @@ fn found(store: &Store, topic: &str, key: &str) -> usize {
         begin_ms: 0,
         end_ms: i64::MAX,
     });
-    outcome.records.len()
+    outcome.unwrap().records.len()
 }
