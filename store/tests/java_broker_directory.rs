@@ -104,7 +104,7 @@ fn assert_key(store: &Store, fact: &Value) {
         let view = record::check(bytes, CheckBody::Crc).unwrap();
         Value::from(view.physical_offset)
     };
-    let found: Vec<Value> = outcome.records.iter().map(offset).collect();
+    let found: Vec<Value> = outcome.unwrap().records.iter().map(offset).collect();
     assert_eq!(Value::from(found), fact["physicalOffsets"], "{fact}");
 }
 
@@ -112,7 +112,7 @@ fn assert_times(store: &Store, fact: &Value) {
     let (topic, queue_id) = queue(fact);
     for times in fact["timeLowerUpper"].as_array().unwrap() {
         let at = |boundary| store.offset_by_time(topic, queue_id, number(&times[0]), boundary);
-        let found = (at(Boundary::Lower), at(Boundary::Upper));
+        let found = (at(Boundary::Lower).unwrap(), at(Boundary::Upper).unwrap());
         let wanted = (number(&times[1]), number(&times[2]));
         assert_eq!(found, wanted, "{topic} {queue_id}: {times}");
     }

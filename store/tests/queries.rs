@@ -49,7 +49,7 @@ fn query(
         let view = record::check(bytes, CheckBody::Crc).unwrap();
         String::from_utf8(view.body.to_vec()).unwrap()
     };
-    outcome.records.iter().map(body).collect()
+    outcome.unwrap().records.iter().map(body).collect()
 }
 
 fn index_files(root: &Path) -> Vec<std::path::PathBuf> {
