@@ -227,20 +227,33 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// A seed from the environment (`SEED=…`) or the time; prints it.
+#[allow(clippy::disallowed_methods)] // a seed may come from the real clock
+pub(crate) fn seed(test: &str) -> u64 {
+    let given = std::env::var("SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seed = given.unwrap_or_else(|| since.unwrap().as_nanos() as u64);
+    println!("{test}: SEED={seed}");
+    seed
+}
+
 /// A small random generator, so that a printed seed gives the same test again.
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// Seeded from the environment (`SEED=…`) or the time; prints the seed.
-    #[allow(clippy::disallowed_methods)] // a seed may come from the real clock
+    /// Seeded as [`seed`] says.
     pub(crate) fn seeded(test: &str) -> Self {
-        let given = std::env::var("SEED")
-            .ok()
-            .and_then(|seed| seed.parse().ok());
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let seed = given.unwrap_or_else(|| since.unwrap().as_nanos() as u64);
-        println!("{test}: SEED={seed}");
-        Self(seed | 1)
+        Self::of(seed(test))
+    }
+
+    pub(crate) fn of(seed: u64) -> Self {
+        // Neighbouring seeds must not give similar numbers (splitmix64).
+        let mut mixed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        Self((mixed ^ (mixed >> 31)) | 1)
     }
 
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
