@@ -217,6 +217,8 @@ pub struct Watermarks {
     pub flushed: i64,
     /// End of what queues and index know.
     pub dispatched: i64,
+    /// End of what consumers may see: with a synchronous flush what is on the disk, else all.
+    pub confirm: i64,
     /// End of the log.
     pub written: i64,
 }
@@ -229,6 +231,25 @@ pub struct AppendLatency {
     pub average_us: i64,
     /// For how long the append under way has been holding the lock, milliseconds; 0 if none is.
     pub in_progress_ms: i64,
+}
+
+/// What opening a directory took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RecoverySummary {
+    /// The store had not been closed cleanly.
+    pub after_crash: bool,
+    /// Queues and index were built anew from the whole log.
+    pub rebuilt: bool,
+    /// Where reading the log began; what lies before is known to be sound.
+    pub from: i64,
+    /// End of the log.
+    pub end: i64,
+    /// Bytes of the log that were read.
+    pub walked_bytes: i64,
+    /// Records among them.
+    pub walked_records: u64,
+    /// Bytes behind the end that were no whole records and are gone.
+    pub cut_bytes: i64,
 }
 
 /// Upper limits of the latency classes of [`StoreCounters::put_latency`], milliseconds; the last

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::sync::PoisonError;
 use std::thread;
 use std::time::Duration;
 
@@ -173,18 +174,23 @@ pub(crate) fn run(shared: &Shared) {
             continue;
         }
         shared.counters.dispatch_behind(limit - from);
-        let done = dispatch_file(shared, from, limit).or_else(|_| {
-            // The commonest cause that can be helped: too many maps.
-            shared.queues.unmap_free();
-            dispatch_file(shared, shared.progress.dispatched(), limit)
-        });
-        match done {
+        match dispatch_to(shared, limit) {
             Ok(()) if shared.health.dispatch_works() => tracing::info!("dispatch works again"),
             Ok(()) => {}
             Err(_) if stopping => return,
             Err(error) => pause_after(shared, &error),
         }
     }
+}
+
+fn dispatch_to(shared: &Shared, limit: i64) -> Result<(), DispatchError> {
+    let dispatching = shared.dispatching.lock();
+    let _no_topic_is_deleted = dispatching.unwrap_or_else(PoisonError::into_inner);
+    dispatch_file(shared, shared.progress.dispatched(), limit).or_else(|_| {
+        // The commonest cause that can be helped: too many maps.
+        shared.queues.unmap_free();
+        dispatch_file(shared, shared.progress.dispatched(), limit)
+    })
 }
 
 fn pause_after(shared: &Shared, error: &DispatchError) {
@@ -232,7 +238,19 @@ fn dispatch_file(shared: &Shared, from: i64, limit: i64) -> Result<(), DispatchE
     Ok(())
 }
 
+fn advance(shared: &Shared, view: &RecordView<'_>) {
+    shared.progress.advance_dispatched(Mark {
+        end: view.physical_offset + view.record_bytes as i64,
+        timestamp: view.store_timestamp,
+    });
+}
+
 fn dispatch_record(shared: &Shared, view: &RecordView<'_>) -> io::Result<()> {
+    if shared.deletions.covers(view.topic, view.physical_offset) {
+        // It was on its way when its topic was deleted.
+        advance(shared, view);
+        return Ok(());
+    }
     let text: Cow<'_, str> = view.properties_text();
     let targets = Targets {
         queues: &shared.queues,
@@ -241,13 +259,15 @@ fn dispatch_record(shared: &Shared, view: &RecordView<'_>) -> io::Result<()> {
     };
     let mut dispatched = targets.dispatch(view, &text)?;
     if dispatched.put == Some(Put::Gap) {
-        // The rest of a topic that was deleted while messages were on their way.
+        tracing::error!(
+            topic = view.topic,
+            queue_id = view.queue_id,
+            queue_offset = view.queue_offset,
+            "entries before a message are missing: they stay blank"
+        );
         dispatched = targets.dispatch_after_gap(view, &text)?;
     }
-    shared.progress.advance_dispatched(Mark {
-        end: view.physical_offset + view.record_bytes as i64,
-        timestamp: view.store_timestamp,
-    });
+    advance(shared, view);
     if dispatched.put.is_some() {
         shared.arrivals.arrived(&Arrival {
             topic: view.topic,

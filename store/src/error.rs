@@ -26,7 +26,8 @@ pub enum OpenError {
     },
     /// A file's length is not the configured one.
     #[error(
-        "{path} has {found} bytes, configured are {expected}: start with the size it was made with"
+        "{path} has {found} bytes, configured are {expected}: start with the size it was made with{}",
+        advice(repair.as_deref())
     )]
     WrongLength {
         /// The file.
@@ -35,12 +36,36 @@ pub enum OpenError {
         found: u64,
         /// The configured bytes.
         expected: u64,
+        /// Root of the store, if it is a file of the log, which cannot be built again.
+        repair: Option<PathBuf>,
     },
     /// Files do not follow each other.
-    #[error("{path} does not follow the file before it: a file is missing")]
+    #[error(
+        "{path} does not follow the file before it: a file is missing{}",
+        advice(repair.as_deref())
+    )]
     Gap {
         /// The file behind the gap.
         path: PathBuf,
+        /// Root of the store, if it is a file of the log, which cannot be built again.
+        repair: Option<PathBuf>,
+    },
+    /// The log holds something else where a record was on the disk.
+    #[error(
+        "{path} is damaged at byte {offset_in_file}, physical offset {physical_offset}: {reason}{}",
+        advice(Some(root))
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where in the file the record should begin.
+        offset_in_file: u64,
+        /// Where in the log that is.
+        physical_offset: i64,
+        /// What lies there instead.
+        reason: Box<str>,
+        /// Root of the store.
+        root: PathBuf,
     },
     /// Options that cannot work together.
     #[error("option {option}: {problem}")]
@@ -52,7 +77,23 @@ pub enum OpenError {
     },
 }
 
+/// Whom to ask about a damaged log.
+fn advice(root: Option<&Path>) -> String {
+    root.map_or_else(String::new, |root| {
+        let root = root.display();
+        format!("; `thrustmq store repair {root}` tells what can be saved")
+    })
+}
+
 impl OpenError {
+    /// Names the repair in errors about files of the log.
+    pub(crate) fn of_log(mut self, root: &Path) -> Self {
+        if let Self::WrongLength { repair, .. } | Self::Gap { repair, .. } = &mut self {
+            *repair = Some(root.to_owned());
+        }
+        self
+    }
+
     /// For `map_err` on file operations.
     pub(crate) fn io(
         action: &'static str,

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::error::{OpenError, ReadError};
 use crate::file_reader::FileReader;
 use crate::layout::{names_in, offset_name, offset_of_name};
@@ -78,6 +78,11 @@ impl QueueFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(ReadError::disk(&self.path, 0)(error)),
         }
+    }
+
+    /// The file without a map; recovery only.
+    pub(crate) fn open_file(&self) -> io::Result<DiskFile> {
+        self.disk.open(&self.path)
     }
 
     /// The whole file, whatever of it counts: for recovery, which finds that out.
@@ -206,7 +211,7 @@ impl FileQueue {
         for (file, next) in files.iter().zip(files.iter().skip(1)) {
             if file.end() != next.start {
                 let path = next.path.clone();
-                return Err(OpenError::Gap { path });
+                return Err(OpenError::Gap { path, repair: None });
             }
         }
         *queue.files_mut() = files;
@@ -239,10 +244,21 @@ impl FileQueue {
                     path,
                     found,
                     expected,
+                    repair: None,
                 });
             }
         }
         Ok(())
+    }
+
+    /// Whether there are no files.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files().is_empty()
+    }
+
+    /// Where the files lie.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The file that holds an offset.

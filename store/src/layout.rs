@@ -20,6 +20,7 @@ pub(crate) struct Layout {
     pub(crate) index: PathBuf,
     pub(crate) checkpoint: PathBuf,
     pub(crate) disk: Disk,
+    pub(crate) deleted_topics: PathBuf,
     abort: PathBuf,
     lock: PathBuf,
 }
@@ -33,6 +34,7 @@ impl Layout {
             consume_queue: root.join("consumequeue"),
             index: root.join("index"),
             checkpoint: root.join("checkpoint"),
+            deleted_topics: root.join("deletedTopics"),
             abort: root.join("abort"),
             lock: root.join("lock"),
             disk: options.disk.clone(),
@@ -121,9 +123,10 @@ pub(crate) fn offset_of_name(name: &str) -> Option<i64> {
     digits.then(|| name.parse().ok()).flatten()
 }
 
-/// Whether a topic can be a directory's name without leading out of its place.
+/// Whether a topic can be a directory's name without leading out of its place, and a word of a line.
 pub(crate) fn is_directory_name(topic: &str) -> bool {
-    !topic.is_empty() && !topic.contains(['/', '\0']) && !topic.starts_with('.')
+    let foreign = |c: char| c == '/' || c.is_control();
+    !topic.is_empty() && !topic.contains(foreign) && !topic.starts_with('.')
 }
 
 /// Names in a directory, sorted; none if there is no such directory.

@@ -20,6 +20,7 @@ mod offset;
 
 mod append_pace;
 mod counters;
+mod deletions;
 mod file_queue;
 mod flush_waiters;
 
@@ -48,8 +49,8 @@ mod store;
 pub use api::{
     AppendLatency, Appended, AppendedBatch, Arrival, ArrivalListener, Boundary, FlushCallback,
     FlushOutcome, NewBatchItem, NewMessage, PUT_LATENCY_LIMITS_MS, QueryOutcome, QueryRequest,
-    QueueEntry, QueueRange, ReadOutcome, ReadRequest, ReadStatus, RecordFilter, StoreCounters,
-    Watermarks,
+    QueueEntry, QueueRange, ReadOutcome, ReadRequest, ReadStatus, RecordFilter, RecoverySummary,
+    StoreCounters, Watermarks,
 };
 pub use disk::{Disk, DiskAction, DiskOperation, DiskWatcher};
 pub use error::{AppendError, NotWritable, OpenError, ReadError};

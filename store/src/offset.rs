@@ -1,10 +1,12 @@
 //! How far each part of the store has come: the watermarks and their one writer each.
 //!
-//! `min ≤ flushed ≤ written` and `dispatched ≤ written`; each only grows while the store is open.
+//! `min ≤ flushed ≤ written` and `dispatched ≤ confirm ≤ written`; each only grows while the store is
+//! open.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::api::Watermarks;
+use crate::options::FlushMode;
 
 /// The watermarks, as physical offsets.
 #[derive(Debug, Default)]
@@ -129,15 +131,20 @@ impl Progress {
     }
 
     /// All of them; read so that the order among them holds.
-    pub(crate) fn watermarks(&self) -> Watermarks {
+    pub(crate) fn watermarks(&self, flush: FlushMode) -> Watermarks {
         let min = self.min();
-        let flushed = self.flushed();
         let dispatched = self.dispatched();
+        let flushed = self.flushed();
         let written = self.written();
+        let confirm = match flush {
+            FlushMode::Sync => flushed,
+            FlushMode::Async { .. } => written,
+        };
         Watermarks {
             min,
             flushed,
             dispatched,
+            confirm,
             written,
         }
     }
@@ -154,15 +161,22 @@ mod tests {
         progress.restore(100, mark(200, 5));
         progress.advance_written(mark(300, 6));
         progress.advance_dispatched(mark(250, 6));
-        progress.advance_flushed(mark(300, 6));
+        progress.advance_flushed(mark(280, 6));
         progress.advance_min(150);
         let expected = Watermarks {
             min: 150,
-            flushed: 300,
+            flushed: 280,
             dispatched: 250,
+            confirm: 280,
             written: 300,
         };
-        assert_eq!(progress.watermarks(), expected);
+        assert_eq!(progress.watermarks(FlushMode::Sync), expected);
+        let all_visible = Watermarks {
+            confirm: 300,
+            ..expected
+        };
+        let in_background = FlushMode::Async { interval_ms: 1 };
+        assert_eq!(progress.watermarks(in_background), all_visible);
         assert_eq!(progress.dispatched_mark(), mark(250, 6));
         assert_eq!(progress.written_mark(), mark(300, 6));
         assert_eq!(progress.flushed_timestamp(), 6);

@@ -14,6 +14,7 @@ use crate::commit_log::appender::Appender;
 use crate::consume_queue::entry::ENTRY_BYTES;
 use crate::consume_queue::table::{ConsumeQueues, OpenedQueues};
 use crate::counters::Counters;
+use crate::deletions::Deletions;
 use crate::error::OpenError;
 use crate::flush_waiters::FlushWaiters;
 use crate::index::Index;
@@ -46,8 +47,17 @@ pub(crate) fn open(
     let lock = layout.lock()?;
     let aborted = layout.was_aborted()?;
     layout.mark_running()?;
-    let parts = Parts::open(&options, &layout, &clock)?;
-    let recovered = parts.recover(&options, aborted)?;
+    let mut parts = Parts::open(&options, &layout, &clock)?;
+    let recovered = parts.recover(&options, aborted);
+    if matches!(recovered, Err(OpenError::Damaged { .. })) && !aborted {
+        // The next attempt must not take the damage for the end that a crash left.
+        let closed = layout.mark_closed();
+        closed.map_err(OpenError::io(
+            "remove the mark of a running store in",
+            &layout.root,
+        ))?;
+    }
+    let recovered = recovered?;
     let progress = Arc::new(Progress::default());
     progress.restore(recovered.min, recovered.end);
     let appender = Appender::new(
@@ -59,12 +69,14 @@ pub(crate) fn open(
     let shared = Arc::new(Shared {
         appender: appender.map_err(OpenError::io("map", &layout.commit_log))?,
         opened_ms: clock.now_ms(),
+        recovered: recovered.summary,
         memory_bytes: memory_bytes(&options),
         opened_end: recovered.end.end,
         unreadable: Unreadable::default(),
         progress,
         log: parts.log,
         queues: parts.queues.queues,
+        deletions: parts.deletions,
         index: parts.index,
         arrivals,
         counters: Counters::default(),
@@ -75,6 +87,7 @@ pub(crate) fn open(
         wake_flush: Wakeup::default(),
         wake_checkpoint: Wakeup::default(),
         wake_retention: Wakeup::default(),
+        dispatching: Mutex::new(()),
         retention: Mutex::new(()),
         layout,
         clock,
@@ -98,6 +111,7 @@ struct Parts {
     log: Arc<CommitLog>,
     queues: OpenedQueues,
     index: Option<Index>,
+    deletions: Deletions,
     checkpoint: CheckpointFile,
 }
 
@@ -122,12 +136,13 @@ impl Parts {
                 memory_bytes(options),
             )?,
             index: index.transpose()?,
+            deletions: Deletions::open(layout.disk.clone(), layout.deleted_topics.clone())?,
             checkpoint: CheckpointFile::open(&layout.disk, &layout.checkpoint)?,
         })
     }
 
     fn recover(
-        &self,
+        &mut self,
         options: &StoreOptions,
         aborted: bool,
     ) -> Result<crate::recovery::Recovered, OpenError> {
@@ -136,7 +151,9 @@ impl Parts {
             log: &self.log,
             queues: &self.queues.queues,
             index: self.index.as_ref(),
+            deletions: &self.deletions,
             checkpoint: self.checkpoint.last(),
+            checkpoint_file: &mut self.checkpoint,
             aborted,
             queues_damaged: self.queues.damaged,
         };

@@ -1,38 +1,49 @@
 //! Opening a directory: finds the end of the log, and brings queues and index in step with it.
 //!
-//! Runs before any thread of the store. After a clean close little is read. After a crash the log
-//! is walked from the last place that the checkpoint vouches for, a torn tail is cut off, and all
-//! that is derived from there on is built again.
+//! Runs before any thread of the store. After a clean close hardly anything is read. After a crash
+//! the log is walked from the offset for which the checkpoint vouches, at most some seconds of
+//! writing before the end; a torn tail is cut off, and what is derived from there on is built again.
+//! What was on the disk and is no longer sound is refused, before anything is changed.
+//!
+//! Directories whose checkpoint names no offsets, as Java's, go by store times.
 
-use thrustmq_proto_compat::message::record::{CheckBody, RecordError, RecordView};
+mod tail;
+mod walk;
 
-use crate::api::QueueEntry;
-use crate::checkpoint::Checkpoint;
+use std::io;
+use std::sync::Arc;
+
+use thrustmq_proto_compat::message::record::RecordError;
+
+use crate::api::RecoverySummary;
+use crate::checkpoint::{Checkpoint, CheckpointFile, SafeOffsets};
 use crate::commit_log::CommitLog;
 use crate::commit_log::appender::QueueOffsets;
-use crate::commit_log::reader::{Step, step};
-use crate::consume_queue::entry::is_blank;
+use crate::commit_log::reader::Step;
+use crate::consume_queue::ConsumeQueue;
+use crate::consume_queue::search::Restore;
 use crate::consume_queue::table::ConsumeQueues;
-use crate::consume_queue::{ConsumeQueue, Put};
-use crate::dispatch::Targets;
+use crate::deletions::Deletions;
 use crate::error::OpenError;
 use crate::file_queue::QueueFile;
 use crate::index::Index;
 use crate::index::recovery::{Kept, Trusted};
-use crate::mapped_file::maps;
+use crate::layout::offset_name;
 use crate::offset::Mark;
 use crate::options::StoreOptions;
 
-/// With more maps than that the queues' are let go; a process may have some 65,000.
-const MAPS_MAX: usize = 30_000;
+use walk::{Plan, Purpose, Walked};
 
 /// What recovery works on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Recovery<'a> {
     pub(crate) options: &'a StoreOptions,
     pub(crate) log: &'a CommitLog,
     pub(crate) queues: &'a ConsumeQueues,
     pub(crate) index: Option<&'a Index>,
+    pub(crate) deletions: &'a Deletions,
+    pub(crate) checkpoint_file: &'a mut CheckpointFile,
+    /// What the file held.
     pub(crate) checkpoint: Checkpoint,
     /// The store was not closed cleanly.
     pub(crate) aborted: bool,
@@ -49,300 +60,435 @@ pub(crate) struct Recovered {
     pub(crate) end: Mark,
     /// Next entry number of each queue.
     pub(crate) queue_offsets: QueueOffsets,
+    pub(crate) summary: RecoverySummary,
 }
 
-/// Where a walk through the log begins, and what it may take for granted.
+/// The last message that any queue knows.
 #[derive(Debug, Clone, Copy)]
-struct Plan {
-    /// Begin of a log file.
-    from: i64,
-    /// Queues were complete up to here: a topic without any was deleted.
-    complete_until: i64,
-    /// There are no queues yet: all are built, and what the log no longer knows stays blank.
-    rebuild: bool,
-}
-
-/// How a walk through the log ended.
-#[derive(Debug)]
-enum Walk {
-    /// All is dispatched up to the end of the log.
-    Done {
-        end: Mark,
-        stop: Option<RecordError>,
-    },
-    /// Entries are missing before the place where the walk began.
-    Gap,
+struct QueuesEnd {
+    /// Where its record ends; the log's begin if there is none.
+    end: i64,
+    /// When it was stored, milliseconds; 0 if there is none.
+    timestamp: i64,
+    /// The log holds it.
+    fits: bool,
 }
 
 impl Recovery<'_> {
     /// Recovers the directory.
-    pub(crate) fn run(&self) -> Result<Recovered, OpenError> {
-        let mut plan = if self.queues_damaged {
-            self.forget_derived()?
-        } else if self.aborted {
-            self.restore_after_crash()?
-        } else {
-            self.restore_after_close()?
+    ///
+    /// # Errors
+    /// The log is damaged, or the system refuses. The log is as it was then.
+    pub(crate) fn run(mut self) -> Result<Recovered, OpenError> {
+        self.settle_how_it_ended()?;
+        self.check_files()?;
+        let queues_lost = self.queues_damaged || self.queues_are_missing();
+        let cut_at = self.aborted.then(|| self.crash_start());
+        let queues_cleared = self.restore_queues(cut_at)?;
+        let queues_end = self.queues_end()?;
+        let mut plan = match cut_at {
+            Some(start) => self.plan_after_crash(start, queues_end)?,
+            None => self.plan_after_close(queues_end)?,
         };
-        let mut walk = self.walk(&plan)?;
-        if matches!(walk, Walk::Gap) {
-            tracing::warn!("consume queues do not fit the log and are built again");
-            plan = self.forget_derived()?;
-            walk = self.walk(&plan)?;
+        if queues_lost || !self.queues_fit(queues_end) {
+            plan = self.rebuild(queues_end)?;
         }
-        let Walk::Done { end, stop } = walk else {
-            unreachable!("building anew fills gaps");
+        let mut walked = self.walk(&plan)?;
+        if walked.gap {
+            plan = self.rebuild(queues_end)?;
+            walked = self.walk(&plan)?;
+        }
+        self.refuse_damage(&walked, queues_end)?;
+        self.finish(&plan, &walked, &queues_cleared)
+    }
+
+    /// Decides whether the store was closed cleanly, and whether the checkpoint's offsets count.
+    fn settle_how_it_ended(&mut self) -> Result<(), OpenError> {
+        match self.checkpoint.offsets {
+            Some(SafeOffsets { closed: None, .. }) => self.aborted = true,
+            Some(SafeOffsets {
+                closed: Some(end), ..
+            }) if !self.aborted && self.holds_record(end)? => {
+                tracing::info!(
+                    end,
+                    "log goes on where it was closed: the checkpoint's offsets do not count"
+                );
+                self.checkpoint.offsets = None;
+            }
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
+
+    /// The log was on the disk before this offset, for sure; 0 if nobody knows.
+    fn on_disk(&self) -> i64 {
+        self.checkpoint.offsets.map_or(0, |offsets| {
+            if self.aborted {
+                offsets.flushed
+            } else {
+                offsets.closed.unwrap_or(offsets.flushed)
+            }
+        })
+    }
+
+    /// Refuses logs of which files are missing at the end, or which begin a file with something
+    /// else than its first record.
+    fn check_files(&self) -> Result<(), OpenError> {
+        let files_end = self.log.files_end();
+        let on_disk = self.on_disk();
+        if files_end < on_disk {
+            return Err(self.file_missing(files_end));
+        }
+        for file in self.log.files.all() {
+            if self.checkpoint.offsets.is_some() && file.start >= on_disk {
+                break;
+            }
+            let stop = self.look_at(&file, file.start, |step| match step {
+                Step::Record(_) | Step::NextFile => None,
+                Step::Stop(stop) => Some(stop),
+            })?;
+            if let Some(stop) = stop
+                && self.is_damage(file.start, 0)?
+            {
+                return Err(self.damaged_at(&file, file.start, &stop));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether something unsound at an offset was once sound, and is not the torn end of the log.
+    fn is_damage(&self, at: i64, queues_end: i64) -> Result<bool, OpenError> {
+        if self.checkpoint.offsets.is_some() {
+            return Ok(at < self.on_disk());
+        }
+        if !self.aborted && queues_end > at {
+            return Ok(true);
+        }
+        // A file that was on the disk shows that all before it was.
+        let flushed_ms = if self.aborted {
+            self.checkpoint.log_timestamp
+        } else {
+            i64::MAX
         };
-        self.tell(plan.from, end, stop);
-        let damaged = stop.is_some_and(|stop| stop != RecordError::Unwritten);
-        self.cut_log(plan.from, end.end, self.aborted || damaged)?;
+        for file in self.log.files.all() {
+            if file.start > at {
+                let stored_ms = self.look_at(&file, file.start, |step| match step {
+                    Step::Record(view) => Some(view.store_timestamp),
+                    Step::NextFile | Step::Stop(_) => None,
+                })?;
+                if stored_ms.is_some_and(|stored_ms| stored_ms <= flushed_ms) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn refuse_damage(&self, walked: &Walked, queues_end: QueuesEnd) -> Result<(), OpenError> {
+        let at = walked.end.end;
+        let Some(stop) = &walked.stop else {
+            let is_missing = !self.aborted && queues_end.end > at && !self.log.files.is_empty();
+            return if is_missing {
+                Err(self.file_missing(at))
+            } else {
+                Ok(())
+            };
+        };
+        match self.log.files.find(at) {
+            Some(file) if self.is_damage(at, queues_end.end)? => {
+                Err(self.damaged_at(&file, at, stop))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Consume queues that the checkpoint counted are not there, or were not built to the end.
+    fn queues_are_missing(&self) -> bool {
+        let Some(offsets) = self.checkpoint.offsets else {
+            return false;
+        };
+        let found = self.queues.count();
+        if !self.aborted {
+            return found != offsets.queues || offsets.derived < self.on_disk();
+        }
+        let marks = self.deletions.all().into_iter().map(|(_, mark)| mark);
+        let since = marks.filter(|mark| mark.end >= offsets.derived);
+        let deleted: i64 = since.map(|mark| mark.queues).sum();
+        found.saturating_add(deleted) < offsets.queues
+    }
+
+    /// After a crash, everything derived is on the disk for what lies before this offset.
+    fn crash_start(&self) -> i64 {
+        let min = self.log.min();
+        if let Some(offsets) = self.checkpoint.offsets {
+            return offsets.flushed.min(offsets.derived).max(min);
+        }
+        let indexed = self.index.is_some_and(|index| !index.is_empty());
+        let safe_ms = self.checkpoint.safe_timestamp(indexed);
+        let files = self.log.files.all();
+        let is_safe = |file: &&Arc<QueueFile>| {
+            let stored_ms = self.store_time(file.start);
+            stored_ms.is_some_and(|stored_ms| stored_ms <= safe_ms)
+        };
+        files
+            .iter()
+            .rev()
+            .find(is_safe)
+            .map_or(min, |file| file.start)
+    }
+
+    /// Returns the queues of which something was cleared.
+    fn restore_queues(&self, cut_at: Option<i64>) -> Result<Vec<Arc<ConsumeQueue>>, OpenError> {
+        let restore = Restore {
+            cut_at,
+            log_min: self.log.min(),
+        };
+        let mut cleared = Vec::new();
+        for queue in self.queues.all() {
+            if queue.restore(restore)? {
+                cleared.push(queue);
+            }
+        }
+        self.remove_deleted_topics()?;
+        Ok(cleared)
+    }
+
+    /// A crash may have come between the mark of a deletion and the removal of the queues.
+    fn remove_deleted_topics(&self) -> Result<(), OpenError> {
+        for (topic, mark) in self.deletions.all() {
+            let ids = self.queues.queues_of(&topic);
+            let mut queues = ids.iter().filter_map(|id| self.queues.find(&topic, *id));
+            if !ids.is_empty() && queues.all(|queue| queue.last_physical_offset() < mark.end) {
+                let removed = self.queues.remove_topic(&topic);
+                removed.map_err(OpenError::io("remove queues of", &*topic))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn queues_end(&self) -> Result<QueuesEnd, OpenError> {
+        let queues = self.queues.all();
+        let last = queues
+            .iter()
+            .map(|queue| queue.last_physical_offset())
+            .max();
+        let physical_offset = last.unwrap_or(-1);
+        let min = self.log.min();
+        let none = QueuesEnd {
+            end: min.max(physical_offset.saturating_add(1)),
+            timestamp: 0,
+            fits: physical_offset < min,
+        };
+        let Some(file) = self.log.files.find(physical_offset) else {
+            return Ok(none);
+        };
+        self.look_at(&file, physical_offset, |step| match step {
+            Step::Record(view) => QueuesEnd {
+                end: physical_offset + view.record_bytes as i64,
+                timestamp: view.store_timestamp,
+                fits: true,
+            },
+            Step::NextFile | Step::Stop(_) => none,
+        })
+    }
+
+    /// Whether the queues end where the log has a record. Without offsets, the walk finds out.
+    fn queues_fit(&self, queues_end: QueuesEnd) -> bool {
+        let Some(offsets) = self.checkpoint.offsets else {
+            return queues_end.fits || !self.log.files.is_empty();
+        };
+        let end = offsets.closed.filter(|_| !self.aborted);
+        queues_end.fits && end.is_none_or(|end| queues_end.end <= end)
+    }
+
+    /// All that was written is there: the walk only has to find the end, if nobody knows it.
+    fn plan_after_close(&mut self, queues_end: QueuesEnd) -> Result<Plan, OpenError> {
+        let begin = if self.checkpoint.offsets.is_some() {
+            queues_end.end
+        } else {
+            self.begin_of_file(queues_end.end)
+        };
+        let index_start = self.index_start()?;
+        Ok(Plan {
+            from: index_start.unwrap_or(begin).min(begin),
+            complete_until: queues_end.end,
+            timestamp: self.checkpoint.log_timestamp.max(queues_end.timestamp),
+            purpose: Purpose::Continue,
+        })
+    }
+
+    /// What is younger than the checkpoint may be half-written: it is built again.
+    fn plan_after_crash(&mut self, start: i64, queues_end: QueuesEnd) -> Result<Plan, OpenError> {
+        let mut index_start = self.index_start()?;
+        if let Some(index) = self.index {
+            let slots = self
+                .checkpoint
+                .offsets
+                .map_or(start, |offsets| offsets.index_slots);
+            let trusted = Trusted {
+                entries: start,
+                slots: slots.min(start),
+            };
+            let kept = index.recover(trusted, &|offset| self.store_time(offset))?;
+            if kept == Kept::Nothing {
+                index_start = Some(self.log.min());
+                self.distrust_derived()?;
+            }
+        }
+        Ok(Plan {
+            from: index_start.unwrap_or(start).min(start),
+            complete_until: 0,
+            timestamp: self.checkpoint.log_timestamp.max(queues_end.timestamp),
+            purpose: Purpose::Continue,
+        })
+    }
+
+    /// An index that was there at the last checkpoint must not be missing: it is built again.
+    fn index_start(&mut self) -> Result<Option<i64>, OpenError> {
+        let checkpoint = self.checkpoint;
+        let was_there = checkpoint.index_timestamp > 0 || checkpoint == Checkpoint::default();
+        if !was_there || !self.index.is_some_and(Index::is_empty) {
+            return Ok(None);
+        }
+        self.distrust_derived()?;
+        Ok(Some(self.log.min()))
+    }
+
+    /// Takes back what the checkpoint promised of queues and index, before they are built again: if
+    /// that is not brought to its end, it has to begin anew.
+    fn distrust_derived(&mut self) -> Result<(), OpenError> {
+        let mut checkpoint = self.checkpoint_file.last();
+        checkpoint.queues_timestamp = 0;
+        if let Some(offsets) = &mut checkpoint.offsets {
+            offsets.derived = 0;
+            offsets.index_slots = 0;
+        }
+        let written = self.checkpoint_file.write(checkpoint);
+        written.map_err(OpenError::io("write the checkpoint of", &self.options.root))
+    }
+
+    /// When a record was stored, milliseconds; nothing if it cannot be read.
+    fn store_time(&self, physical_offset: i64) -> Option<i64> {
+        self.log.store_time(physical_offset).ok().flatten()
+    }
+
+    fn begin_of_file(&self, physical_offset: i64) -> i64 {
+        let files = &self.log.files;
+        let file = files.find(physical_offset).or_else(|| files.last());
+        file.map_or_else(|| self.log.min(), |file| file.start)
+    }
+
+    /// Drops queues and index, to be built from the log's begin.
+    fn rebuild(&mut self, queues_end: QueuesEnd) -> Result<Plan, OpenError> {
+        let plan = Plan {
+            from: self.log.min(),
+            complete_until: 0,
+            timestamp: self.checkpoint.log_timestamp,
+            purpose: Purpose::Rebuild,
+        };
+        if self.checkpoint.offsets.is_none() && !self.aborted {
+            // Only the queues show whether a bad place is the log's end: they must outlive a refusal.
+            let walked = self.walk(&Plan {
+                purpose: Purpose::Look,
+                ..plan
+            })?;
+            self.refuse_damage(&walked, queues_end)?;
+        }
+        tracing::warn!("consume queues do not fit the log and are built again");
+        self.distrust_derived()?;
+        let dir = &self.options.root;
+        let removed = self.queues.remove_all();
+        removed.map_err(OpenError::io("remove queues of", dir))?;
+        if let Some(index) = self.index {
+            let removed = index.remove_all();
+            removed.map_err(OpenError::io("remove index of", dir))?;
+        }
+        Ok(plan)
+    }
+
+    fn finish(
+        &self,
+        plan: &Plan,
+        walked: &Walked,
+        queues_cleared: &[Arc<ConsumeQueue>],
+    ) -> Result<Recovered, OpenError> {
+        let end = walked.end;
+        let cut_bytes = self.cut_log(plan.from, end.end)?;
+        let summary = RecoverySummary {
+            after_crash: self.aborted,
+            rebuilt: plan.purpose == Purpose::Rebuild,
+            from: plan.from,
+            end: end.end,
+            walked_bytes: end.end - plan.from,
+            walked_records: walked.records,
+            cut_bytes,
+        };
+        tell(&summary, walked.stop.as_ref());
         let min = self.log.min().min(end.end);
-        let queue_offsets = self.finish_queues(min, end.end)?;
+        let synced = self.queues.sync(queues_cleared);
+        synced.map_err(OpenError::io("flush queues of", &self.options.root))?;
+        let fitted = self.deletions.fit(min, end.end);
+        fitted.map_err(OpenError::io("write deleted topics of", &self.options.root))?;
+        let mut queue_offsets = QueueOffsets::default();
+        for queue in self.queues.all() {
+            queue_offsets.set(&queue.topic, queue.queue_id, queue.next());
+            queue.unmap_free();
+        }
         Ok(Recovered {
             min,
             end,
             queue_offsets,
+            summary,
         })
     }
 
-    fn tell(&self, from: i64, end: Mark, stop: Option<RecordError>) {
-        let reason = stop.filter(|stop| *stop != RecordError::Unwritten);
-        match reason {
-            Some(reason) => {
-                tracing::warn!(from, end = end.end, %reason, "log recovered, its tail was damaged")
-            }
-            None => tracing::info!(from, end = end.end, aborted = self.aborted, "log recovered"),
+    fn file_missing(&self, start: i64) -> OpenError {
+        let path = self.log.files.dir().join(offset_name(start));
+        self.damaged(path, 0, start, "the file is missing")
+    }
+
+    fn damaged_at(&self, file: &QueueFile, at: i64, stop: &RecordError) -> OpenError {
+        let offset_in_file = (at - file.start) as u64;
+        self.damaged(file.path().into(), offset_in_file, at, &stop.to_string())
+    }
+
+    fn damaged(
+        &self,
+        path: std::path::PathBuf,
+        offset_in_file: u64,
+        physical_offset: i64,
+        reason: &str,
+    ) -> OpenError {
+        OpenError::Damaged {
+            path,
+            offset_in_file,
+            physical_offset,
+            reason: reason.into(),
+            root: self.options.root.clone(),
         }
     }
 
-    /// Drops queues and index, to be built from the log's begin.
-    fn forget_derived(&self) -> Result<Plan, OpenError> {
-        let dir = &self.options.root;
-        self.queues
-            .remove_all()
-            .map_err(OpenError::io("remove queues of", dir))?;
-        if let Some(index) = self.index {
-            index
-                .remove_all()
-                .map_err(OpenError::io("remove index of", dir))?;
+    /// Whether a record begins at an offset.
+    fn holds_record(&self, physical_offset: i64) -> Result<bool, OpenError> {
+        match self.log.files.find(physical_offset) {
+            Some(file) => self.look_at(&file, physical_offset, |step| {
+                matches!(step, Step::Record(_))
+            }),
+            None => Ok(false),
         }
-        Ok(Plan {
-            from: self.log.min(),
-            complete_until: 0,
-            rebuild: true,
-        })
-    }
-
-    /// All that was written is there: the walk only has to find the end.
-    fn restore_after_close(&self) -> Result<Plan, OpenError> {
-        let mut queues_end = self.log.min();
-        for queue in self.queues.all() {
-            queue.restore()?;
-            let last = queue.last()?.filter(|last| !is_blank(last));
-            queues_end = queues_end.max(last.map_or(0, |last| end_of(&last)));
-            queue.unmap_free();
-        }
-        Ok(Plan {
-            from: self.walk_start(queues_end, self.index_start()),
-            complete_until: queues_end,
-            rebuild: self.queues.is_empty(),
-        })
-    }
-
-    /// What is younger than the checkpoint may be half-written: it goes, and is built again.
-    fn restore_after_crash(&self) -> Result<Plan, OpenError> {
-        let indexed = self.index.is_some_and(|index| !index.is_empty());
-        let safe = self.checkpoint.safe_timestamp(indexed);
-        let files = self.log.files.all();
-        let is_safe = |file: &&std::sync::Arc<QueueFile>| {
-            let stored = self.log.store_time(file.start).ok().flatten();
-            stored.is_some_and(|stored| stored <= safe)
-        };
-        let first = files.iter().rev().find(is_safe).or(files.first());
-        let start = first.map_or(0, |file| file.start);
-        for queue in self.queues.all() {
-            queue.cut(|entry| entry.physical_offset < start)?;
-            queue.unmap_free();
-        }
-        let mut index_start = self.index_start();
-        if let Some(index) = self.index {
-            let trusted = Trusted {
-                entries: start,
-                slots: start,
-            };
-            let kept = index.recover(trusted, &|offset| {
-                self.log.store_time(offset).ok().flatten()
-            })?;
-            if kept == Kept::Nothing {
-                index_start = Some(self.log.min());
-            }
-        }
-        Ok(Plan {
-            from: self.walk_start(start, index_start),
-            complete_until: 0,
-            rebuild: self.queues.is_empty(),
-        })
-    }
-
-    /// An index that was there at the last checkpoint must not be missing.
-    fn index_start(&self) -> Option<i64> {
-        let index = self.index?;
-        let checkpoint = self.checkpoint;
-        let was_there = checkpoint.index_timestamp > 0 || checkpoint == Checkpoint::default();
-        (was_there && index.is_empty()).then(|| self.log.min())
-    }
-
-    /// Begin of the file from which on queues or index lack something.
-    fn walk_start(&self, queues_start: i64, index_start: Option<i64>) -> i64 {
-        let min = self.log.min();
-        let start = index_start.map_or(queues_start, |start| start.min(queues_start));
-        let files = &self.log.files;
-        let file = files.find(start.max(min)).or_else(|| files.last());
-        file.map_or(min, |file| file.start)
-    }
-
-    fn walk(&self, plan: &Plan) -> Result<Walk, OpenError> {
-        let mut end = Mark {
-            end: plan.from,
-            timestamp: self.checkpoint.log_timestamp,
-        };
-        for file in self
-            .log
-            .files
-            .all()
-            .iter()
-            .filter(|file| file.start >= plan.from)
-        {
-            let map = file.map_for_recovery();
-            let map = map.map_err(OpenError::io("map", file.path()))?;
-            let bytes = map.slice(0, map.written()).unwrap_or_default();
-            end.end = file.start;
-            loop {
-                let rest = bytes
-                    .get((end.end - file.start) as usize..)
-                    .unwrap_or_default();
-                match step(rest, end.end, self.check_body()) {
-                    Step::Record(view) if self.aborted && view.ends_in_zeros() => {
-                        let stop = Some(RecordError::Truncated {
-                            need: view.record_bytes,
-                            have: view.record_bytes - 1,
-                        });
-                        return Ok(Walk::Done { end, stop });
-                    }
-                    Step::Record(view) => {
-                        if self.dispatch(&view, plan)? == Some(Put::Gap) {
-                            return Ok(Walk::Gap);
-                        }
-                        end.end += view.record_bytes as i64;
-                        end.timestamp = end.timestamp.max(view.store_timestamp);
-                    }
-                    Step::NextFile => {
-                        end.end = file.end();
-                        break;
-                    }
-                    Step::Stop(stop) => {
-                        let stop = Some(stop);
-                        return Ok(Walk::Done { end, stop });
-                    }
-                }
-            }
-        }
-        Ok(Walk::Done { end, stop: None })
-    }
-
-    fn check_body(&self) -> CheckBody {
-        match (
-            self.aborted && self.options.check_crc_on_recovery,
-            self.options.force_record_checksum,
-        ) {
-            (false, _) => CheckBody::Skip,
-            (true, false) => CheckBody::Crc,
-            (true, true) => CheckBody::CrcDemanded,
-        }
-    }
-
-    /// Dispatches one record.
-    fn dispatch(&self, view: &RecordView<'_>, plan: &Plan) -> Result<Option<Put>, OpenError> {
-        if !plan.rebuild && self.is_of_deleted_topic(view, plan) {
-            return Ok(None);
-        }
-        let targets = Targets {
-            queues: self.queues,
-            index: self.index,
-            delay_levels_ms: &self.options.delay_levels_ms,
-        };
-        if maps() > MAPS_MAX {
-            self.queues.unmap_free();
-        }
-        let text = view.properties_text();
-        let mut dispatched = targets.dispatch(view, &text);
-        let is_gap = dispatched
-            .as_ref()
-            .is_ok_and(|dispatched| dispatched.put == Some(Put::Gap));
-        if is_gap && plan.rebuild {
-            dispatched = targets.dispatch_after_gap(view, &text);
-        }
-        let dispatched =
-            dispatched.map_err(OpenError::io("write queues of", &self.options.root))?;
-        Ok(dispatched.put)
-    }
-
-    /// Whether the record was left behind by a topic that has no queues any more.
-    fn is_of_deleted_topic(&self, view: &RecordView<'_>, plan: &Plan) -> bool {
-        let old = view.physical_offset < plan.complete_until || view.queue_offset > 0;
-        old && !self.queues.has_topic(view.topic)
-    }
-
-    /// Makes the log end where its last sound record does, for good.
-    fn cut_log(&self, from: i64, end: i64, clear: bool) -> Result<(), OpenError> {
-        let files = &self.log.files;
-        let Some(first) = files.first() else {
-            return Ok(());
-        };
-        // The first file stays, even if empty: it holds the offset at which the log goes on.
-        let removed = files.remove_from(end.max(first.start + 1));
-        removed.map_err(OpenError::io("remove log files of", &self.options.root))?;
-        let Some(last) = files.last() else {
-            return Ok(());
-        };
-        let written = (end - last.start) as usize;
-        if clear {
-            let cleared = last.clear_rest(written);
-            cleared.map_err(OpenError::io("clear the end of", last.path()))?;
-        }
-        last.restore(written);
-        let flushed = if self.aborted {
-            files.flush_inherited(from, end)
-        } else {
-            files.flush(from, end)
-        };
-        flushed.map_err(OpenError::io("flush log files of", &self.options.root))
-    }
-
-    /// Cuts what points beyond the log, and finds head and end of each queue.
-    fn finish_queues(&self, min: i64, end: i64) -> Result<QueueOffsets, OpenError> {
-        let mut offsets = QueueOffsets::default();
-        for queue in self.queues.all() {
-            self.finish_queue(&queue, min, end)?;
-            offsets.set(&queue.topic, queue.queue_id, queue.next());
-            queue.unmap_free();
-        }
-        Ok(offsets)
-    }
-
-    fn finish_queue(&self, queue: &ConsumeQueue, min: i64, end: i64) -> Result<(), OpenError> {
-        let within = |entry: &QueueEntry| is_blank(entry) || end_of(entry) <= end;
-        if queue.last()?.is_some_and(|last| !within(&last)) {
-            queue.cut(within)?;
-        }
-        let dropped = queue.drop_before(min);
-        dropped.map_err(OpenError::io("remove files of", &*queue.topic))?;
-        Ok(())
     }
 }
 
-fn end_of(entry: &QueueEntry) -> i64 {
-    entry
-        .physical_offset
-        .saturating_add(i64::from(entry.record_bytes))
+fn tell(summary: &RecoverySummary, stop: Option<&RecordError>) {
+    if summary.cut_bytes > 0 {
+        let reason = stop.map(ToString::to_string);
+        tracing::warn!(?summary, reason, "log recovered, its torn tail was cut off");
+    } else {
+        tracing::info!(?summary, "log recovered");
+    }
+}
+
+/// What mapping or reading a log file fails with.
+fn cannot_map(file: &QueueFile) -> impl FnOnce(io::Error) -> OpenError {
+    OpenError::io("map", file.path())
 }

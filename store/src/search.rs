@@ -142,7 +142,9 @@ impl<'a> Found<'a> {
         }
         self.looks_left -= 1;
         match record_at(self.shared, offset, Wait::Disk) {
-            Ok(record) if is_wanted(&record, self.request) => self.records.push(record),
+            Ok(record) if is_wanted(self.shared, &record, self.request) => {
+                self.records.push(record)
+            }
             // A key of the same hash, or a message that has expired.
             Ok(_) | Err(ReadError::NoRecord { .. } | ReadError::OutOfRange { .. }) => {}
             Err(error) => {
@@ -163,10 +165,13 @@ impl<'a> Found<'a> {
 }
 
 /// Keys of one hash differ, and the index knows times by the second only.
-fn is_wanted(bytes: &[u8], request: &QueryRequest<'_>) -> bool {
+fn is_wanted(shared: &Shared, bytes: &[u8], request: &QueryRequest<'_>) -> bool {
     let Ok(view) = record::check(bytes, CheckBody::Skip) else {
         return false;
     };
+    if shared.deletions.covers(view.topic, view.physical_offset) {
+        return false;
+    }
     let in_time = (request.begin_ms..=request.end_ms).contains(&view.store_timestamp);
     in_time && view.topic == request.topic && has_key(&view, request.key)
 }

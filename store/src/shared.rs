@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use thrustmq_proto_compat::clock::Clock;
 
-use crate::api::ArrivalListener;
+use crate::api::{ArrivalListener, RecoverySummary, Watermarks};
 use crate::append_pace::AppendPace;
 use crate::commit_log::CommitLog;
 use crate::commit_log::appender::Appender;
 use crate::consume_queue::segment::EntryAccess;
 use crate::consume_queue::table::ConsumeQueues;
 use crate::counters::Counters;
+use crate::deletions::Deletions;
 use crate::error::NotWritable;
 use crate::file_reader::Wait;
 use crate::flush_waiters::FlushWaiters;
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) layout: Layout,
     pub(crate) clock: Clock,
     pub(crate) opened_ms: i64,
+    pub(crate) recovered: RecoverySummary,
     /// Bytes at the end of the log that are taken to be in memory.
     pub(crate) memory_bytes: i64,
     /// End of the log when it was opened: what lies before comes from the disk.
@@ -37,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) log: Arc<CommitLog>,
     pub(crate) appender: Appender,
     pub(crate) queues: ConsumeQueues,
+    pub(crate) deletions: Deletions,
     pub(crate) index: Option<Index>,
     pub(crate) arrivals: Arc<dyn ArrivalListener>,
     pub(crate) counters: Counters,
@@ -48,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) wake_flush: Wakeup,
     pub(crate) wake_checkpoint: Wakeup,
     pub(crate) wake_retention: Wakeup,
+    /// Held while records are dispatched, and while a topic is deleted.
+    pub(crate) dispatching: Mutex<()>,
     /// Held during a pass of retention.
     pub(crate) retention: Mutex<()>,
 }
@@ -60,6 +65,11 @@ impl Shared {
             FlushMode::Sync => self.progress.flushed(),
             FlushMode::Async { .. } => self.progress.written(),
         }
+    }
+
+    /// How far each part has come.
+    pub(crate) fn watermarks(&self) -> Watermarks {
+        self.progress.watermarks(self.options.flush)
     }
 
     /// Whether so old an offset is taken to be in memory.
@@ -88,7 +98,7 @@ impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared")
             .field("root", &self.layout.root)
-            .field("watermarks", &self.progress.watermarks())
+            .field("watermarks", &self.watermarks())
             .finish_non_exhaustive()
     }
 }
@@ -106,6 +116,7 @@ const DISK_PERCENT: u32 = 0xFF;
 const FLUSH_FAILED: u32 = 0x100;
 const DISPATCH_FAILED: u32 = 0x200;
 const THREAD_DIED: u32 = 0x400;
+const DERIVED_FLUSH_FAILED: u32 = 0x800;
 
 impl Health {
     /// Why appends are refused.
@@ -117,7 +128,7 @@ impl Health {
         }
         Some(if state & THREAD_DIED != 0 {
             NotWritable::ThreadDied
-        } else if state & FLUSH_FAILED != 0 {
+        } else if state & (FLUSH_FAILED | DERIVED_FLUSH_FAILED) != 0 {
             NotWritable::FlushFailed
         } else if state & DISPATCH_FAILED != 0 {
             let os_error = self.dispatch_os_error.load(Ordering::Relaxed);
@@ -141,6 +152,15 @@ impl Health {
 
     pub(crate) fn has_flush_failed(&self) -> bool {
         self.state.load(Ordering::Relaxed) & FLUSH_FAILED != 0
+    }
+
+    /// For good, as above, of queues, index or checkpoint. The log itself is flushed still.
+    pub(crate) fn derived_flush_failed(&self) {
+        self.state.fetch_or(DERIVED_FLUSH_FAILED, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_derived_flush_failed(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & DERIVED_FLUSH_FAILED != 0
     }
 
     /// Notes what the system said. Returns whether that is news.
@@ -191,6 +211,9 @@ mod tests {
             reason.unwrap().to_string(),
             "consume queues or index cannot be written: No space left on device (os error 28)"
         );
+        health.derived_flush_failed();
+        assert_eq!(health.not_writable(), Some(NotWritable::FlushFailed));
+        assert!(health.has_derived_flush_failed() && !health.has_flush_failed());
         health.flush_failed();
         assert!(health.has_flush_failed());
         assert!(health.dispatch_works() && !health.dispatch_works());

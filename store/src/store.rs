@@ -9,8 +9,9 @@ use thrustmq_proto_compat::clock::Clock;
 use crate::api::{
     AppendLatency, Appended, AppendedBatch, ArrivalListener, Boundary, FlushCallback, FlushOutcome,
     NewBatchItem, NewMessage, QueryOutcome, QueryRequest, QueueEntry, QueueRange, ReadOutcome,
-    ReadRequest, StoreCounters, Watermarks,
+    ReadRequest, RecoverySummary, StoreCounters, Watermarks,
 };
+use crate::deletions::Mark;
 use crate::error::{AppendError, NotWritable, OpenError, ReadError};
 use crate::file_reader::Wait;
 use crate::layout::DirectoryLock;
@@ -252,8 +253,20 @@ impl Store {
     /// Forgets the topic's queues, so that a topic of that name begins anew; its records stay in
     /// the log until they expire.
     pub fn delete_topic(&self, topic: &str) {
-        self.shared.appender.forget_topic(topic);
-        if let Err(error) = self.shared.queues.remove_topic(topic) {
+        let shared = &self.shared;
+        let dispatching = shared.dispatching.lock();
+        let _nothing_is_dispatched = dispatching.unwrap_or_else(PoisonError::into_inner);
+        if !shared.appender.knows_topic(topic) && !shared.queues.has_topic(topic) {
+            return;
+        }
+        let mark = Mark {
+            queues: shared.queues.count_of(topic),
+            end: shared.appender.forget_topic(topic),
+        };
+        if let Err(error) = shared.deletions.add(topic, mark, shared.progress.min()) {
+            tracing::error!(%error, topic, "cannot note that a topic is deleted: it may come back");
+        }
+        if let Err(error) = shared.queues.remove_topic(topic) {
             tracing::error!(%error, topic, "cannot remove the queues of a topic");
         }
     }
@@ -275,7 +288,12 @@ impl Store {
 
     /// How far each part has come.
     pub fn watermarks(&self) -> Watermarks {
-        self.shared.progress.watermarks()
+        self.shared.watermarks()
+    }
+
+    /// What opening the directory took.
+    pub fn recovered(&self) -> RecoverySummary {
+        self.shared.recovered
     }
 
     /// How full the log's disk is, percent.
@@ -328,8 +346,9 @@ impl Store {
         shared.wake_checkpoint.stop();
         finish("checkpoint", running.checkpoint);
         shared.flush_waiters.fail_all();
-        let marks = shared.progress.watermarks();
-        if marks.dispatched != marks.written || marks.flushed != marks.written {
+        let marks = shared.watermarks();
+        let derived_failed = shared.health.has_derived_flush_failed();
+        if derived_failed || marks.dispatched != marks.written || marks.flushed != marks.written {
             tracing::warn!(
                 ?marks,
                 "store closed with work undone: it will be recovered"

@@ -1,17 +1,16 @@
 //! The thread `store-checkpoint`: flushes what is derived, writes the checkpoint, prepares the next
 //! log file and unmaps idle files.
+//!
+//! The checkpoint names only what was flushed before it was written. After a flush that failed it
+//! stays as it is: what the kernel dropped then cannot be flushed again.
 
 use std::io;
 use std::time::Duration;
 
-use crate::checkpoint::{Checkpoint, CheckpointFile};
+use crate::checkpoint::{Checkpoint, CheckpointFile, SafeOffsets};
 use crate::flush::settle_waiters;
-use crate::index::Index;
 use crate::mapped_file::maps;
 use crate::shared::Shared;
-
-/// A queue with fewer new bytes waits for the thorough flush.
-const DIRTY_BYTES_MIN: i64 = 2 * 4096;
 
 /// With more maps than that all free ones go, long before the system's limit of some 65,000.
 const MAPS_MAX: usize = 30_000;
@@ -20,7 +19,6 @@ const MAPS_MAX: usize = 30_000;
 #[derive(Debug)]
 struct Upkeep {
     file: CheckpointFile,
-    next: Checkpoint,
     thorough_ms: i64,
     unmapped_ms: i64,
 }
@@ -29,7 +27,6 @@ struct Upkeep {
 pub(crate) fn run(shared: &Shared, file: CheckpointFile) {
     let now_ms = shared.clock.now_ms();
     let mut upkeep = Upkeep {
-        next: file.last(),
         file,
         thorough_ms: now_ms,
         unmapped_ms: now_ms,
@@ -41,9 +38,13 @@ pub(crate) fn run(shared: &Shared, file: CheckpointFile) {
             tracing::warn!(%error, "cannot prepare the next log file");
         }
         settle_waiters(shared);
-        if let Err(error) = upkeep.round(shared, stopping) {
-            tracing::error!(%error, "flush of queues, index or checkpoint failed");
+        if !shared.health.has_derived_flush_failed()
+            && let Err(error) = upkeep.checkpoint(shared, stopping)
+        {
+            tracing::error!(%error, "flush of queues, index or checkpoint failed: the store takes no more messages");
+            shared.health.derived_flush_failed();
         }
+        upkeep.unmap(shared);
         if stopping {
             return;
         }
@@ -54,39 +55,76 @@ pub(crate) fn run(shared: &Shared, file: CheckpointFile) {
 }
 
 impl Upkeep {
-    fn round(&mut self, shared: &Shared, last: bool) -> io::Result<()> {
-        let now_ms = shared.clock.now_ms();
-        let thorough_every_ms = shared.options.consume_queue_flush_thorough_ms as i64;
+    /// Flushes what is derived and writes down how far everything is on the disk.
+    fn checkpoint(&mut self, shared: &Shared, last: bool) -> io::Result<()> {
         // Taken before the flushes: they cover at least what was there then.
+        let mut next = self.reached(shared, last);
+        shared.queues.flush()?;
+        self.flush_index(shared, &mut next, last)?;
+        self.file.write(next)
+    }
+
+    /// How far everything has come. Of the index nothing is promised yet.
+    fn reached(&self, shared: &Shared, last: bool) -> Checkpoint {
+        let written_before = self.file.last();
         let log_timestamp = shared.progress.flushed_timestamp();
         let dispatched = shared.progress.dispatched_mark();
-        if last || now_ms - self.thorough_ms >= thorough_every_ms {
-            shared.queues.flush(0)?;
-            self.next.queues_timestamp = dispatched.timestamp;
-            if let Some(index) = &shared.index {
-                index.flush()?;
-                // 0 says that there is none: recovery must not look for it.
-                let timestamp = if index.is_empty() {
-                    0
-                } else {
-                    dispatched.timestamp
-                };
-                self.next.index_timestamp = timestamp;
-            }
-            self.thorough_ms = now_ms;
-        } else {
-            shared.queues.flush(DIRTY_BYTES_MIN)?;
-            shared.index.as_ref().map_or(Ok(()), Index::flush_entries)?;
+        let queues = shared.queues.count();
+        let marks = shared.watermarks();
+        let is_end = marks.flushed == marks.written && dispatched.end == marks.written;
+        Checkpoint {
+            log_timestamp,
+            queues_timestamp: dispatched.timestamp,
+            confirm_offset: marks.confirm.min(marks.flushed),
+            offsets: Some(SafeOffsets {
+                flushed: marks.flushed,
+                derived: dispatched.end,
+                index_slots: written_before
+                    .offsets
+                    .map_or(0, |offsets| offsets.index_slots),
+                closed: (last && is_end).then_some(marks.written),
+                queues,
+            }),
+            ..written_before
         }
-        self.next.log_timestamp = log_timestamp;
-        self.file.write(self.next)?;
+    }
+
+    /// Flushes the index's entries, and now and then, as they lie scattered, its slots. Java knows
+    /// a time for both.
+    fn flush_index(
+        &mut self,
+        shared: &Shared,
+        next: &mut Checkpoint,
+        last: bool,
+    ) -> io::Result<()> {
+        let Some(index) = shared.index.as_ref().filter(|index| !index.is_empty()) else {
+            // Recovery must not look for it.
+            next.index_timestamp = 0;
+            return Ok(());
+        };
+        let now_ms = shared.clock.now_ms();
+        let thorough_every_ms = shared.options.consume_queue_flush_thorough_ms as i64;
+        let is_new = next.index_timestamp == 0;
+        if !last && !is_new && now_ms - self.thorough_ms < thorough_every_ms {
+            return index.flush_entries();
+        }
+        index.flush()?;
+        self.thorough_ms = now_ms;
+        next.index_timestamp = next.queues_timestamp;
+        if let Some(offsets) = &mut next.offsets {
+            offsets.index_slots = offsets.derived;
+        }
+        Ok(())
+    }
+
+    fn unmap(&mut self, shared: &Shared) {
+        let now_ms = shared.clock.now_ms();
         if maps() > MAPS_MAX {
             shared.queues.unmap_free();
         } else if now_ms - self.unmapped_ms >= shared.options.unmap_idle_ms {
             unmap_idle(shared);
             self.unmapped_ms = now_ms;
         }
-        Ok(())
     }
 }
 

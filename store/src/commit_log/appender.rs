@@ -288,9 +288,16 @@ impl Appender {
         }
     }
 
-    /// Entry numbers of a topic begin at 0 again.
-    pub(crate) fn forget_topic(&self, topic: &str) {
-        self.state().queue_offsets.topics.remove(topic);
+    /// Entry numbers of a topic begin at 0 again, with the records behind the returned end.
+    pub(crate) fn forget_topic(&self, topic: &str) -> i64 {
+        let mut state = self.state();
+        state.queue_offsets.topics.remove(topic);
+        self.progress.written()
+    }
+
+    /// Whether anything was ever appended to this life of a topic.
+    pub(crate) fn knows_topic(&self, topic: &str) -> bool {
+        self.state().queue_offsets.topics.contains_key(topic)
     }
 
     /// For how long the lock has been held now, milliseconds.

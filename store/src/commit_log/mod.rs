@@ -27,10 +27,16 @@ impl CommitLog {
     pub(crate) fn open(layout: &Layout, options: &StoreOptions) -> Result<Arc<Self>, OpenError> {
         let file_bytes = usize::try_from(options.commit_log_file_bytes).unwrap_or(usize::MAX);
         let dir = layout.commit_log.clone();
+        let files = FileQueue::open(layout.disk.clone(), dir, file_bytes, Place::Reserved);
         Ok(Arc::new(Self {
-            files: FileQueue::open(layout.disk.clone(), dir, file_bytes, Place::Reserved)?,
+            files: files.map_err(|error| error.of_log(&layout.root))?,
             file_bytes,
         }))
+    }
+
+    /// Behind the last byte of the last file.
+    pub(crate) fn files_end(&self) -> i64 {
+        self.files.last().map_or(0, |file| file.end())
     }
 
     /// First byte of the log.

@@ -191,11 +191,6 @@ impl ConsumeQueue {
         self.files.remove_before(min * ENTRY, usize::MAX)
     }
 
-    /// Bytes that are not on the disk yet.
-    pub(crate) fn unflushed_bytes(&self) -> i64 {
-        self.next() * ENTRY - self.flushed.load(Ordering::Acquire)
-    }
-
     /// Forces all entries to the disk.
     pub(crate) fn flush(&self) -> io::Result<()> {
         let end = self.next();

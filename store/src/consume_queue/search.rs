@@ -1,21 +1,33 @@
 //! Binary searches over a queue's entries, and the restoring of a queue from its files.
+//!
+//! Restoring reads the files at a few places and maps none, since there may be many thousand queues.
 
+use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::api::QueueEntry;
+use crate::disk::DiskFile;
 use crate::error::{OpenError, ReadError};
+use crate::file_queue::QueueFile;
 
 use super::entry::{self, ENTRY_BYTES};
 use super::segment::EntryAccess;
 use super::{ConsumeQueue, ENTRY};
 
-/// What lies behind the entries that count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rest {
-    /// Zeros, as when the files were made.
-    Unwritten,
-    /// Anything: it has to be cleared.
-    Unknown,
+/// So much of a file is read at once: all there is of most queues.
+const FRONT_BYTES: usize = 4096;
+/// After a power cut each of these is as it was before, or as it was to be.
+const SECTOR_BYTES: usize = 512;
+
+/// What a queue is restored to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Restore {
+    /// Entries that point before this are on the disk; what else there is counts as never written.
+    /// `None` after a clean close: all there is counts.
+    pub(crate) cut_at: Option<i64>,
+    /// First byte of the log: entries that point before it are none any more.
+    pub(crate) log_min: i64,
 }
 
 impl ConsumeQueue {
@@ -41,91 +53,208 @@ impl ConsumeQueue {
         Ok(low)
     }
 
-    /// The last entry.
-    pub(crate) fn last(&self) -> Result<Option<QueueEntry>, OpenError> {
-        let last = self.get(self.next() - 1, EntryAccess::DISK);
-        last.map_err(|error| OpenError::io("read queue of", &*self.topic)(error.into()))
+    /// Finds head and end of the queue in its files. Returns whether anything had to be cleared,
+    /// which is not durable yet. Recovery only.
+    pub(crate) fn restore(&self, restore: Restore) -> Result<bool, OpenError> {
+        let done = self.try_restore(restore);
+        done.map_err(OpenError::io("restore queue in", self.files.dir()))
     }
 
-    /// Finds the end of a queue that was closed cleanly. Recovery only.
-    pub(crate) fn restore(&self) -> Result<(), OpenError> {
-        self.restore_front(|_| true, Rest::Unwritten)
-    }
-
-    /// Keeps the entries in front for which `keep` holds, and nothing behind the first for which it
-    /// does not. Recovery only: whatever lies in the files behind that counts as never written.
-    pub(crate) fn cut(&self, keep: impl Fn(&QueueEntry) -> bool) -> Result<(), OpenError> {
-        self.restore_front(keep, Rest::Unknown)
-    }
-
-    fn restore_front(
-        &self,
-        keep: impl Fn(&QueueEntry) -> bool,
-        rest: Rest,
-    ) -> Result<(), OpenError> {
+    fn try_restore(&self, restore: Restore) -> io::Result<bool> {
         let files = self.files.all();
         let Some(first) = files.first() else {
-            return Ok(());
+            return Ok(false);
+        };
+        let keeps = |entry: &QueueEntry| {
+            let before = restore.cut_at.is_none_or(|at| entry.physical_offset < at);
+            entry::is_written(entry) && before
         };
         let mut end = first.start;
-        for file in &files {
-            let map = file.map_for_recovery();
-            let map = map.map_err(OpenError::io("map", file.path()))?;
-            let entries = map.written() / ENTRY_BYTES;
-            let keeps = |index: usize| {
-                let bytes = map.slice(index * ENTRY_BYTES, ENTRY_BYTES);
-                let entry = bytes
-                    .and_then(|bytes| bytes.first_chunk())
-                    .map(entry::decode);
-                entry.is_some_and(|entry| entry::is_written(&entry) && keep(&entry))
-            };
-            // Most files are full: one look tells.
-            let kept = if entries > 0 && keeps(entries - 1) {
-                entries
-            } else {
-                count_front(entries, keeps)
-            };
-            end = file.start + kept as i64 * ENTRY;
-            if kept < entries {
+        let mut last_physical_offset = -1;
+        let mut cleared = false;
+        for file in files.iter().rev() {
+            let entries = FileEntries::open(file)?;
+            let kept = entries.count_front(keeps)?;
+            if kept > 0 {
+                end = file.start + kept as i64 * ENTRY;
+                let last = Some(entries.get(kept - 1)?).filter(|last| !entry::is_blank(last));
+                last_physical_offset = last.map_or(-1, |last| last.physical_offset);
+                cleared = restore.cut_at.is_some() && entries.clear_behind(kept)?;
                 break;
             }
         }
-        self.end_files_at(end, rest)?;
+        cleared |= self.files.remove_from(end)? > 0;
+        for file in self.files.all() {
+            file.restore((end.min(file.end()) - file.start).max(0) as usize);
+        }
         self.next.store(end / ENTRY, Ordering::Release);
-        self.min.store(first.start / ENTRY, Ordering::Release);
-        self.flushed.store(first.start, Ordering::Release);
+        self.flushed.store(end, Ordering::Release);
         self.young.restart(end / ENTRY);
-        let last = self.last()?.map_or(-1, |last| last.physical_offset);
-        self.last_physical_offset.store(last, Ordering::Release);
-        Ok(())
+        self.last_physical_offset
+            .store(last_physical_offset, Ordering::Release);
+        self.restore_head(restore.log_min)?;
+        Ok(cleared)
     }
 
-    /// Makes the files end at a position.
-    fn end_files_at(&self, end: i64, rest: Rest) -> Result<(), OpenError> {
-        let removed = self.files.remove_from(end);
-        removed.map_err(OpenError::io("remove files of", &*self.topic))?;
-        for file in self.files.all() {
-            let written = (end.min(file.end()) - file.start).max(0) as usize;
-            if file.end() > end && rest == Rest::Unknown {
-                let cleared = file.clear_rest(written);
-                cleared.map_err(OpenError::io("clear the end of", file.path()))?;
+    /// As [`ConsumeQueue::drop_before`], without a map.
+    fn restore_head(&self, log_min: i64) -> io::Result<()> {
+        let files = self.files.all();
+        let start = files.first().map_or(0, |file| file.start);
+        let mut min = start;
+        for file in &files {
+            let count = ((file.end().min(self.next() * ENTRY) - file.start) / ENTRY) as usize;
+            let entries = FileEntries::open(file)?;
+            let is_expired = |entry: &QueueEntry| entry.physical_offset < log_min;
+            let expired = entries.partition_point(count, is_expired)?;
+            min = file.start + expired as i64 * ENTRY;
+            if expired < count {
+                break;
             }
-            file.restore(written);
         }
-        Ok(())
+        self.min.store(min / ENTRY, Ordering::Release);
+        self.files.remove_before(min, usize::MAX).map(drop)
+    }
+
+    /// Whether the queue has no files.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Where the last entry points; -1 if there is none.
+    pub(crate) fn last_physical_offset(&self) -> i64 {
+        self.last_physical_offset.load(Ordering::Acquire)
+    }
+
+    /// Forces the files to the disk whole, with what was cleared; recovery only.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let mut files = self.files.all().into_iter();
+        files.try_for_each(|file| file.open_file()?.sync())
     }
 }
 
-/// How many of `0..count` satisfy, if those that do stand in front.
-fn count_front(count: usize, satisfies: impl Fn(usize) -> bool) -> usize {
-    let (mut low, mut high) = (0, count);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if satisfies(middle) {
-            low = middle + 1;
-        } else {
-            high = middle;
+/// The entries of a file, read without mapping it.
+struct FileEntries<'a> {
+    file: &'a Arc<QueueFile>,
+    opened: DiskFile,
+    front: Vec<u8>,
+}
+
+impl<'a> FileEntries<'a> {
+    fn open(file: &'a Arc<QueueFile>) -> io::Result<Self> {
+        let opened = file.open_file()?;
+        let mut front = vec![0; FRONT_BYTES.min(bytes_of(file))];
+        opened.read_exact_at(&mut front, 0)?;
+        Ok(Self {
+            file,
+            opened,
+            front,
+        })
+    }
+
+    fn get(&self, index: usize) -> io::Result<QueueEntry> {
+        let at = index * ENTRY_BYTES;
+        let in_front = self.front.get(at..).and_then(|bytes| bytes.first_chunk());
+        if let Some(bytes) = in_front {
+            return Ok(entry::decode(bytes));
+        }
+        let mut bytes = [0; ENTRY_BYTES];
+        self.opened.read_exact_at(&mut bytes, at as u64)?;
+        Ok(entry::decode(&bytes))
+    }
+
+    /// How many entries in front are kept.
+    fn count_front(&self, keeps: impl Fn(&QueueEntry) -> bool) -> io::Result<usize> {
+        let count = bytes_of(self.file) / ENTRY_BYTES;
+        // Most queues are short: then all is in memory already.
+        let in_front = self.front.len() / ENTRY_BYTES;
+        if in_front > 0 && !keeps(&self.get(in_front - 1)?) {
+            return self.search(0, in_front, &keeps);
+        }
+        self.search(in_front, count, &keeps)
+    }
+
+    fn search(
+        &self,
+        mut low: usize,
+        mut high: usize,
+        keeps: &impl Fn(&QueueEntry) -> bool,
+    ) -> io::Result<usize> {
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let entry = self.get(middle)?;
+            if keeps(&entry) && self.is_whole(middle, &entry)? {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    /// An entry that lies in two sectors, of which one did not reach the disk, may look as if it
+    /// pointed far back: before the one in front of it.
+    fn is_whole(&self, index: usize, entry: &QueueEntry) -> io::Result<bool> {
+        let (begin, end) = (index * ENTRY_BYTES, (index + 1) * ENTRY_BYTES - 1);
+        if begin / SECTOR_BYTES == end / SECTOR_BYTES {
+            return Ok(true);
+        }
+        let before = self.get(index - 1)?;
+        Ok(entry::is_written(&before) && before.physical_offset < entry.physical_offset)
+    }
+
+    /// The first of `0..count` that does not satisfy; those that do stand in front.
+    fn partition_point(
+        &self,
+        count: usize,
+        satisfies: impl Fn(&QueueEntry) -> bool,
+    ) -> io::Result<usize> {
+        let (mut low, mut high) = (0, count);
+        if count == 0 || !satisfies(&self.get(0)?) {
+            return Ok(0);
+        }
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if satisfies(&self.get(middle)?) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    /// Clears what lies behind so many entries; false if nothing does.
+    fn clear_behind(&self, count: usize) -> io::Result<bool> {
+        let from = count * ENTRY_BYTES;
+        if !self.has_bytes_behind(from)? {
+            return Ok(false);
+        }
+        self.file.clear_rest(from)?;
+        Ok(true)
+    }
+
+    fn has_bytes_behind(&self, from: usize) -> io::Result<bool> {
+        // The rest of the block is read, the blocks behind it need only be there.
+        let next_block = from.next_multiple_of(FRONT_BYTES).min(bytes_of(self.file));
+        let mut rest = vec![0; next_block - from];
+        self.opened.read_exact_at(&mut rest, from as u64)?;
+        if rest.iter().any(|byte| *byte != 0) {
+            return Ok(true);
+        }
+        if next_block == bytes_of(self.file) {
+            return Ok(false);
+        }
+        match rustix::fs::seek(
+            self.opened.as_file(),
+            rustix::fs::SeekFrom::Data(next_block as u64),
+        ) {
+            Ok(_) => Ok(true),
+            Err(rustix::io::Errno::NXIO) => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
-    low
+}
+
+fn bytes_of(file: &QueueFile) -> usize {
+    (file.end() - file.start) as usize
 }

@@ -110,7 +110,7 @@ impl ConsumeQueues {
         if put == Put::Restarted {
             tracing::info!(?place, "queue begins anew");
             queue = self.restart(&queue)?;
-            self.fill(&queue, place.queue_offset)?;
+            queue.fill_up_to(place.queue_offset)?;
             put = self.put_into(&queue, place.queue_offset, entry)?;
         }
         Ok(put)
@@ -119,7 +119,7 @@ impl ConsumeQueues {
     /// Fills a queue with blank entries up to a number.
     pub(crate) fn fill_up_to(&self, place: EntryPlace<'_>) -> io::Result<()> {
         let queue = self.find_or_make(place.topic, place.queue_id);
-        self.fill(&queue, place.queue_offset)
+        queue.fill_up_to(place.queue_offset)
     }
 
     fn put_into(
@@ -128,24 +128,11 @@ impl ConsumeQueues {
         offset: i64,
         entry: &QueueEntry,
     ) -> io::Result<Put> {
-        let _kept = self.topics();
-        if queue.is_removed() {
-            // Its topic was deleted a moment ago; the entry is not missed.
-            return Ok(Put::Known);
-        }
         let put = queue.put(offset, entry)?;
         if put == Put::Added {
             self.mark_dirty(queue);
         }
         Ok(put)
-    }
-
-    fn fill(&self, queue: &ConsumeQueue, queue_offset: i64) -> io::Result<()> {
-        let _kept = self.topics();
-        if queue.is_removed() {
-            return Ok(());
-        }
-        queue.fill_up_to(queue_offset)
     }
 
     /// Replaces a queue by an empty one.
@@ -168,9 +155,18 @@ impl ConsumeQueues {
         self.topics().contains_key(topic)
     }
 
-    /// Whether there is no queue at all.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.topics().is_empty()
+    /// How many queues have files.
+    pub(crate) fn count(&self) -> i64 {
+        let topics = self.topics();
+        let queues = topics.values().flat_map(BTreeMap::values);
+        queues.filter(|queue| !queue.is_empty()).count() as i64
+    }
+
+    /// How many queues of a topic have files.
+    pub(crate) fn count_of(&self, topic: &str) -> i64 {
+        let topics = self.topics();
+        let queues = topics.get(topic).into_iter().flat_map(BTreeMap::values);
+        queues.filter(|queue| !queue.is_empty()).count() as i64
     }
 
     /// Names of all topics.
@@ -191,15 +187,15 @@ impl ConsumeQueues {
             .collect()
     }
 
-    /// Forgets a topic and removes its files.
+    /// Forgets a topic and removes its files, for good. Nothing may be dispatched meanwhile: the
+    /// topic's next life must not begin among these files.
     pub(crate) fn remove_topic(&self, topic: &str) -> io::Result<()> {
-        // Held to the end, so that the topic's next life does not begin among these files.
-        let mut topics = self.topics_mut();
-        let removed = topics.remove(topic);
+        let removed = self.topics_mut().remove(topic);
         for queue in removed.iter().flat_map(BTreeMap::values) {
             queue.remove()?;
         }
-        self.disk.remove_directory(&self.dir.join(topic))
+        self.disk.remove_directory(&self.dir.join(topic))?;
+        self.disk.sync_directory(&self.dir)
     }
 
     /// Removes all queues; recovery only.
@@ -224,25 +220,26 @@ impl ConsumeQueues {
         }
     }
 
-    /// Flushes the queues that have at least so many bytes to flush, and the names of their files.
-    pub(crate) fn flush(&self, bytes_min: i64) -> io::Result<()> {
-        let (due, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut *self.dirty())
-            .into_iter()
-            .partition(|queue| queue.unflushed_bytes() >= bytes_min);
-        self.dirty().extend(kept);
+    /// Flushes all queues that have something to flush, and the names of their files.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        let due = std::mem::take(&mut *self.dirty());
         // Cleared first: an entry put meanwhile marks its queue again.
         for queue in &due {
             queue.dirty.store(false, Ordering::Release);
         }
-        let flushed = if due.len() > FLUSH_APART_MAX {
+        if due.len() > FLUSH_APART_MAX {
             self.flush_together(&due)
         } else {
             self.flush_apart(&due)
-        };
-        if flushed.is_err() {
-            due.iter().for_each(|queue| self.mark_dirty(queue));
         }
-        flushed
+    }
+
+    /// Forces these queues to the disk whole; recovery only.
+    pub(crate) fn sync(&self, queues: &[Arc<ConsumeQueue>]) -> io::Result<()> {
+        if queues.len() > FLUSH_APART_MAX {
+            return self.disk.sync_file_system(&self.dir);
+        }
+        queues.iter().try_for_each(|queue| queue.sync())
     }
 
     fn flush_apart(&self, due: &[Arc<ConsumeQueue>]) -> io::Result<()> {

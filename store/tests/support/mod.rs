@@ -198,6 +198,24 @@ impl Image {
         files
     }
 
+    /// Changes one byte of the log.
+    pub(crate) fn damage(&self, physical_offset: i64) {
+        let at = physical_offset as u64;
+        let files = self.log_files();
+        let (start, path) = files.iter().rev().find(|(start, _)| *start <= at).unwrap();
+        let mut bytes = fs::read(path).unwrap();
+        bytes[(at - start) as usize] ^= 0xFF;
+        fs::write(path, bytes).unwrap();
+    }
+
+    /// Takes our part of the checkpoint away, as if the directory were Java's.
+    pub(crate) fn forget_offsets(&self) {
+        let path = self.path().join("checkpoint");
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[2048..].fill(0);
+        fs::write(&path, bytes).unwrap();
+    }
+
     /// Makes the log end at an offset: behind it only zeros, as if nothing else had reached the disk.
     pub(crate) fn cut_log(&self, end: i64) {
         for (start, path) in self.log_files() {
