@@ -9,7 +9,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
-import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
@@ -109,24 +108,14 @@ final class Admin {
         admin.shutdown();
     }
 
-    /** Clients send again by themselves only where they may choose the queue. */
-    private SendResult sendTo(MessageQueue queue, Message message) throws Exception {
-        while (true) {
-            try {
-                return producer.send(message, queue);
-            } catch (MQBrokerException e) {
-                Peer.check(Clients.isBusy(e), e.toString());
-            }
-        }
-    }
-
     /** Returns the offset ids and the unique ids, a message a line, once all were received and committed. */
     private String send(String topic, int count) throws Exception {
         List<String> ids = new ArrayList<>();
         int before = received.get();
         for (int i = 0; i < count; i++) {
             Message message = new Message(topic, "TagA", "key" + i, ("body " + i).getBytes(StandardCharsets.UTF_8));
-            SendResult result = sendTo(new MessageQueue(topic, "broker-a", i % 4), message);
+            MessageQueue queue = new MessageQueue(topic, "broker-a", i % 4);
+            SendResult result = Clients.untilTaken(() -> producer.send(message, queue));
             ids.add(result.getOffsetMsgId() + " " + result.getMsgId() + " " + result.getMessageQueue().getQueueId() + " " + result.getQueueOffset());
         }
         Peer.await("the consumer", 30_000, () -> received.get() >= before + count);

@@ -39,7 +39,8 @@ final class Burst {
         try {
             for (int i = 0; ; i++) {
                 MessageQueue queue = new MessageQueue(TOPIC, "broker-a", i % QUEUES);
-                SendResult result = producer.send(new Message(TOPIC, "", "burst" + i, new byte[100]), queue, 3000);
+                Message message = new Message(TOPIC, "", "burst" + i, new byte[100]);
+                SendResult result = Clients.untilTaken(() -> producer.send(message, queue, 3000));
                 if (result.getSendStatus() == SendStatus.SEND_OK) {
                     acknowledge(result);
                 }

@@ -54,6 +54,24 @@ final class Clients {
         return e instanceof MQBrokerException && ((MQBrokerException) e).getResponseCode() == ResponseCode.SYSTEM_BUSY;
     }
 
+    interface Send<T> {
+        T send() throws Exception;
+    }
+
+    /** Clients send again by themselves only where they may choose the queue. */
+    static <T> T untilTaken(Send<T> send) throws Exception {
+        while (true) {
+            try {
+                return send.send();
+            } catch (MQBrokerException e) {
+                if (!isBusy(e)) {
+                    throw e;
+                }
+                Thread.sleep(10);
+            }
+        }
+    }
+
     /** Creates the topic on every master of the cluster and waits until the name server knows it. */
     static void createTopic(String namesrv, String topic, int queues) throws Exception {
         DefaultMQAdminExt admin = admin(namesrv);

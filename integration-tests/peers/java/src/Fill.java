@@ -17,6 +17,7 @@ import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.remoting.protocol.RemotingCommand;
 import org.apache.rocketmq.remoting.protocol.RequestCode;
+import org.apache.rocketmq.remoting.protocol.ResponseCode;
 import org.apache.rocketmq.remoting.protocol.header.ConsumerSendMsgBackRequestHeader;
 import org.apache.rocketmq.remoting.protocol.header.GetMaxOffsetRequestHeader;
 import org.apache.rocketmq.remoting.protocol.subscription.SubscriptionGroupConfig;
@@ -76,7 +77,7 @@ final class Fill {
             transactions();
         }
         Message gone = new Message("Gone-" + run, "TagA", "gone", "soon gone".getBytes(StandardCharsets.UTF_8));
-        checked(producer.send(gone, new MessageQueue("Gone-" + run, BROKER, 0)));
+        checked(() -> producer.send(gone, new MessageQueue("Gone-" + run, BROKER, 0)));
         admin.deleteTopicInBroker(Set.of(address), "Gone-" + run);
         admin.deleteTopicInNameServer(Set.of(namesrv), "Gone-" + run);
         consumed();
@@ -94,13 +95,14 @@ final class Fill {
         });
     }
 
-    private static SendResult checked(SendResult result) {
+    private static SendResult checked(Clients.Send<? extends SendResult> send) throws Exception {
+        SendResult result = Clients.untilTaken(send);
         Peer.check(result.getSendStatus() == SendStatus.SEND_OK, result.toString());
         return result;
     }
 
     private void send(String topic, int queue, Message message) throws Exception {
-        SendResult result = checked(producer.send(message, new MessageQueue(topic, BROKER, queue)));
+        SendResult result = checked(() -> producer.send(message, new MessageQueue(topic, BROKER, queue)));
         acknowledged.add(topic + " " + queue + " " + result.getQueueOffset());
     }
 
@@ -143,7 +145,8 @@ final class Fill {
             for (int i = 0; i < 15; i++) {
                 batch.add(message("Four", "batch" + queue + "-" + i, new byte[i + 1]));
             }
-            SendResult result = checked(producer.send(batch, new MessageQueue("Four", BROKER, queue)));
+            MessageQueue target = new MessageQueue("Four", BROKER, queue);
+            SendResult result = checked(() -> producer.send(batch, target));
             for (int i = 0; i < batch.size(); i++) {
                 acknowledged.add("Four " + queue + " " + (result.getQueueOffset() + i));
             }
@@ -170,7 +173,7 @@ final class Fill {
         long before = maxOffset("Tx", 0) + maxOffset("Tx", 1);
         long operations = maxOffset("RMQ_SYS_TRANS_OP_HALF_TOPIC", 0);
         for (LocalTransactionState state : LocalTransactionState.values()) {
-            checked(transactions.sendMessageInTransaction(message("Tx", state.name(), state.name().getBytes(StandardCharsets.UTF_8)), state));
+            checked(() -> transactions.sendMessageInTransaction(message("Tx", state.name(), state.name().getBytes(StandardCharsets.UTF_8)), state));
         }
         Peer.await("the committed transaction", 10_000, () -> maxOffset("Tx", 0) + maxOffset("Tx", 1) == before + 1);
         Peer.await("the ends of transactions", 10_000, () -> maxOffset("RMQ_SYS_TRANS_OP_HALF_TOPIC", 0) > operations);
@@ -198,7 +201,7 @@ final class Fill {
         long retried = maxOffset("%RETRY%workers", 0);
         long dead = maxOffset("%DLQ%workers", 0);
         for (int level : new int[] {DELIVERED, -1}) {
-            SendResult sent = checked(producer.send(message("Work", "returned" + level, new byte[] {1}), new MessageQueue("Work", BROKER, 0)));
+            SendResult sent = checked(() -> producer.send(message("Work", "returned" + level, new byte[] {1}), new MessageQueue("Work", BROKER, 0)));
             acknowledged.add("Work 0 " + sent.getQueueOffset());
             ConsumerSendMsgBackRequestHeader header = new ConsumerSendMsgBackRequestHeader();
             header.setGroup("workers");
@@ -208,6 +211,9 @@ final class Fill {
             header.setOriginMsgId(sent.getMsgId());
             header.setMaxReconsumeTimes(16);
             RemotingCommand answer = wire.call(RequestCode.CONSUMER_SEND_MSG_BACK, header);
+            while (answer.getCode() == ResponseCode.SYSTEM_BUSY) {
+                answer = wire.call(RequestCode.CONSUMER_SEND_MSG_BACK, header);
+            }
             Peer.check(answer.getCode() == 0, answer.toString());
         }
         Peer.await("the returned message", 10_000, () -> maxOffset("%RETRY%workers", 0) == retried + 1);
@@ -230,7 +236,7 @@ final class Fill {
     private void sendDelayed(int level) throws Exception {
         Message message = message("Delayed", "delayed" + level, ("by level " + level).getBytes(StandardCharsets.UTF_8));
         message.setDelayTimeLevel(level);
-        checked(producer.send(message, new MessageQueue("Delayed", BROKER, level % 2)));
+        checked(() -> producer.send(message, new MessageQueue("Delayed", BROKER, level % 2)));
     }
 
     private long delivered() {
