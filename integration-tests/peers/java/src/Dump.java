@@ -144,6 +144,10 @@ final class Dump {
             byte[] record = new byte[records.getInt(records.position())];
             records.get(record);
             MessageExt message = MessageDecoder.decode(ByteBuffer.wrap(record), true, false, false, false, true);
+            if (message == null) {
+                lines.add("bad record of " + record.length + " bytes, crc=" + crc(record));
+                continue;
+            }
             lines.add("message " + described(message, record));
             if (GROWING.contains(message.getTopic())) {
                 continue;
