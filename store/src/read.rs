@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::api::{QueueEntry, QueueRange, ReadOutcome, ReadRequest, ReadStatus};
 use crate::consume_queue::ConsumeQueue;
-use crate::consume_queue::entry::ENTRY_BYTES;
+use crate::consume_queue::entry::{ENTRY_BYTES, is_blank};
 use crate::consume_queue::segment::{EntryAccess, Segment};
 use crate::error::ReadError;
 use crate::file_reader::Wait;
@@ -84,7 +84,7 @@ struct Scan<'a> {
     request: &'a ReadRequest<'a>,
     bytes_max: usize,
     access: EntryAccess,
-    last_physical_offset: i64,
+    last_physical_offset: Option<i64>,
     outcome: ReadOutcome,
 }
 
@@ -108,7 +108,7 @@ impl<'a> Scan<'a> {
             request,
             bytes_max: request.bytes_max.clamp(BYTES_MIN, BYTES_MAX),
             access: shared.entry_access(wait),
-            last_physical_offset: 0,
+            last_physical_offset: None,
             outcome: nothing(ReadStatus::NoMatchedMessage, request.offset, range),
         }
     }
@@ -119,7 +119,7 @@ impl<'a> Scan<'a> {
             // What was found is given; the next read begins with what cannot be.
             Ok(()) | Err(_) => {}
         }
-        let behind = self.last_physical_offset;
+        let behind = self.last_physical_offset.unwrap_or(0);
         self.outcome.suggest_slave = !self.shared.is_recent(behind);
         Ok(self.outcome)
     }
@@ -166,32 +166,54 @@ impl<'a> Scan<'a> {
         if self.is_full(&entry, self.taken()) {
             return Ok(false);
         }
-        if self.is_filtered_out(&entry) {
-            self.found_none(ReadStatus::NoMatchedMessage);
+        if is_blank(&entry) {
+            self.found_none(ReadStatus::MessageWasRemoving);
         } else {
-            match self.record(records, look, entry)? {
-                Some(record) => self.look_into(record),
-                None => self.found_none(ReadStatus::MessageWasRemoving),
-            }
+            self.take_written(records, look, entry)?;
+            self.last_physical_offset = Some(entry.physical_offset);
         }
-        self.last_physical_offset = entry.physical_offset;
         self.outcome.next_offset += 1;
         Ok(true)
     }
 
-    fn record(
-        &self,
+    fn take_written(
+        &mut self,
         records: &mut Records<'_>,
         look: Look<'_>,
         entry: QueueEntry,
-    ) -> Result<Option<Bytes>, ReadError> {
+    ) -> Result<(), ReadError> {
         let wanted = Wanted {
             queue: look.queue,
             queue_offset: self.outcome.next_offset,
             entry,
             is_young: look.segment.is_young(),
         };
-        records.get(&wanted, || self.run_end(look, &entry))
+        // Also what the filter leaves out: a damaged entry has no tags.
+        wanted.check_behind(self.last_physical_offset)?;
+        if self.is_filtered_out(&entry) {
+            self.found_none(ReadStatus::NoMatchedMessage);
+            return Ok(());
+        }
+        match records.get(&wanted, || self.run_end(look, &entry))? {
+            Some(record) => self.look_into(record),
+            None => {
+                self.check_gone(&wanted)?;
+                self.found_none(ReadStatus::MessageWasRemoving);
+            }
+        }
+        Ok(())
+    }
+
+    /// Entries stand in the log's order: one that points before the log has none before it that
+    /// points into it.
+    fn check_gone(&self, wanted: &Wanted<'_>) -> Result<(), ReadError> {
+        let before = wanted.queue_offset - 1;
+        if before < self.outcome.min_offset {
+            return Ok(());
+        }
+        let entry = wanted.queue.get(before, self.access)?;
+        let entry = entry.filter(|entry| !is_blank(entry));
+        wanted.check_behind(entry.map(|entry| entry.physical_offset))
     }
 
     fn look_into(&mut self, record: Bytes) {

@@ -37,6 +37,20 @@ impl Wanted<'_> {
         format!("entry {queue_offset} of {}-{}", queue.topic, queue.queue_id)
     }
 
+    /// Whether the entry can be one that follows an entry of this physical offset.
+    pub(crate) fn check_behind(&self, before: Option<i64>) -> Result<(), ReadError> {
+        if self.is_young {
+            return Ok(());
+        }
+        if !is_written(&self.entry) {
+            return Err(self.damaged("was never written"));
+        }
+        if before.is_some_and(|before| before >= self.entry.physical_offset) {
+            return Err(self.damaged("points before the entry before it"));
+        }
+        Ok(())
+    }
+
     fn damaged(&self, problem: &str) -> ReadError {
         let reason = format!("{} {problem}", self.name());
         self.queue.damaged(self.queue_offset, reason)
@@ -79,9 +93,7 @@ impl<'a> Records<'a> {
         if is_blank(entry) {
             return Ok(None);
         }
-        if !is_written(entry) {
-            return Err(wanted.damaged("was never written"));
-        }
+        wanted.check_behind(None)?;
         if self.is_gone(entry) {
             return Ok(None);
         }
