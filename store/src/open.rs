@@ -19,7 +19,7 @@ use crate::error::OpenError;
 use crate::flush_waiters::FlushWaiters;
 use crate::index::Index;
 use crate::index::file::IndexSize;
-use crate::layout::Layout;
+use crate::layout::{DirectoryLock, Layout};
 use crate::offset::Progress;
 use crate::options::StoreOptions;
 use crate::recovery::Recovery;
@@ -93,17 +93,25 @@ pub(crate) fn open(
         clock,
         options,
     });
-    let checkpoint = parts.checkpoint;
-    let running = Running {
-        flush: start("store-flush", &shared, flush::run)?,
-        dispatch: start("store-dispatch", &shared, dispatch::run)?,
-        checkpoint: start("store-checkpoint", &shared, |shared| {
+    let running = run(&shared, parts.checkpoint, lock)?;
+    Ok(Opened { shared, running })
+}
+
+/// Starts the threads.
+fn run(
+    shared: &Arc<Shared>,
+    checkpoint: CheckpointFile,
+    lock: DirectoryLock,
+) -> Result<Running, OpenError> {
+    Ok(Running {
+        flush: start("store-flush", shared, flush::run)?,
+        dispatch: start("store-dispatch", shared, dispatch::run)?,
+        checkpoint: start("store-checkpoint", shared, |shared| {
             upkeep::run(shared, checkpoint);
         })?,
-        retention: start("store-retention", &shared, retention::run)?,
+        retention: start("store-retention", shared, retention::run)?,
         _lock: lock,
-    };
-    Ok(Opened { shared, running })
+    })
 }
 
 /// The files of a directory, before recovery.

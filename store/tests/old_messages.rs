@@ -18,6 +18,8 @@ use thrustmq_store::{
     ReadRequest, ReadStatus, RecordFilter, Store, StoreOptions,
 };
 
+const EIO: i32 = 5;
+
 /// A disk whose reads can be counted, held back and made to fail.
 #[derive(Default)]
 struct Reads {
@@ -74,21 +76,18 @@ impl Reads {
 
 impl DiskWatcher for Reads {
     fn before(&self, operation: &DiskOperation<'_>) -> io::Result<()> {
-        match operation.action {
-            DiskAction::ReadInMemory if self.cold.load(Ordering::Relaxed) => {
-                Err(io::ErrorKind::Unsupported.into())
-            }
-            DiskAction::Read => {
-                self.count.fetch_add(1, Ordering::Relaxed);
-                self.wait_for_release();
-                // EIO
-                if self.is_bad(operation) {
-                    return Err(io::Error::from_raw_os_error(5));
-                }
-                Ok(())
-            }
-            _ => Ok(()),
+        let action = operation.action;
+        if action == DiskAction::ReadInMemory && self.cold.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::Unsupported.into());
         }
+        if action == DiskAction::Read {
+            self.count.fetch_add(1, Ordering::Relaxed);
+            self.wait_for_release();
+            if self.is_bad(operation) {
+                return Err(io::Error::from_raw_os_error(EIO));
+            }
+        }
+        Ok(())
     }
 
     fn after(&self, _operation: &DiskOperation<'_>) {}
