@@ -76,7 +76,7 @@ impl RecordFilter for ByTag {
 
 impl Model {
     fn new(mut random: Random) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = memory_dir();
         let options = settings(&dir, &mut random);
         let clock = Clock::by_hand(START_MS);
         let store = open_at(options.clone(), &clock);
