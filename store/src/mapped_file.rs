@@ -358,6 +358,13 @@ impl MappedCells {
         self.map.reserve(from, to)
     }
 
+    /// Has a range read from the disk in large pieces, for it will be looked at as a whole. Page by
+    /// page it would take seconds.
+    pub(crate) fn read_ahead(&self, from: usize, to: usize) -> io::Result<()> {
+        let length = to.saturating_sub(from);
+        self.map.memory.advise_range(Advice::WillNeed, from, length)
+    }
+
     /// Makes all cells from a byte position on 0 and gives their blocks back.
     pub(crate) fn clear_from(&self, at: usize) -> io::Result<()> {
         self.map.disk.open(&self.map.path)?.clear_from(at as u64)

@@ -1,5 +1,7 @@
 //! Finding messages by time, by key and by physical offset.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use thrustmq_proto_compat::message::record::{self, CheckBody, RecordError, RecordView};
 use thrustmq_proto_compat::message::{properties, property_name};
@@ -108,11 +110,11 @@ pub(crate) fn query(
 struct Found<'a> {
     shared: &'a Shared,
     request: &'a QueryRequest<'a>,
-    /// Newest first.
-    records: Vec<Bytes>,
+    /// By physical offset: two keys of a message may have one hash, and a damaged index may have no
+    /// order.
+    records: BTreeMap<i64, Bytes>,
     records_max: usize,
     looks_left: usize,
-    last_offset: Option<i64>,
     /// One that may be wanted cannot be read.
     unreadable: Option<ReadError>,
 }
@@ -123,10 +125,9 @@ impl<'a> Found<'a> {
         Self {
             shared,
             request,
-            records: Vec::new(),
+            records: BTreeMap::new(),
             records_max: request.messages_max.min(found_max),
             looks_left: found_max.saturating_mul(LOOKS_PER_MESSAGE),
-            last_offset: None,
             unreadable: None,
         }
     }
@@ -136,14 +137,13 @@ impl<'a> Found<'a> {
         if self.records.len() >= self.records_max || self.looks_left == 0 {
             return Search::Enough;
         }
-        // Two keys of a message may have one hash.
-        if self.last_offset.replace(offset) == Some(offset) {
+        if self.records.contains_key(&offset) {
             return Search::On;
         }
         self.looks_left -= 1;
         match record_at(self.shared, offset, Wait::Disk) {
             Ok(record) if is_wanted(self.shared, &record, self.request) => {
-                self.records.push(record)
+                self.records.insert(offset, record);
             }
             // A key of the same hash, or a message that has expired.
             Ok(_) | Err(ReadError::NoRecord { .. } | ReadError::OutOfRange { .. }) => {}
@@ -155,12 +155,11 @@ impl<'a> Found<'a> {
         Search::On
     }
 
-    fn oldest_first(mut self) -> Result<Vec<Bytes>, ReadError> {
+    fn oldest_first(self) -> Result<Vec<Bytes>, ReadError> {
         if let Some(error) = self.unreadable {
             return Err(error);
         }
-        self.records.reverse();
-        Ok(self.records)
+        Ok(self.records.into_values().collect())
     }
 }
 

@@ -47,7 +47,7 @@ impl IndexFile {
         let entries_end = self.entry_at(next);
         self.cells.clear_from(entries_end)?;
         self.take_blocks(entries_end)?;
-        let used_slots = self.mend_slots(next, trusted.slots);
+        let used_slots = self.mend_slots(next, trusted.slots)?;
         self.restore_header(self.end_before(next, store_time), used_slots);
         Ok(Kept::Trusted)
     }
@@ -80,32 +80,32 @@ impl IndexFile {
     }
 
     /// Makes the slots what they were before the entry `next` was added. Returns how many are used.
-    fn mend_slots(&self, next: u32, slots_safe: i64) -> u32 {
+    fn mend_slots(&self, next: u32, slots_safe: i64) -> io::Result<u32> {
         let unlinked = partition_point(1..next, |number| {
             self.offset_of(number)
                 .is_some_and(|offset| offset < slots_safe)
         });
+        self.cells.read_ahead(0, self.entry_at(0))?;
         let led_astray = self.empty_slots_from(next);
         let from = if led_astray.is_empty() { unlinked } else { 1 };
+        self.cells
+            .read_ahead(self.entry_at(from), self.entry_at(next))?;
         for number in from..next {
             let slot = self.cells.get(self.entry_at(number)) % self.size.slots;
-            let is_astray = led_astray.get(slot as usize) == Some(&true);
-            if number >= unlinked || is_astray {
+            if number >= unlinked || led_astray.has(slot) {
                 self.cells.set(slot_at(slot), number);
             }
         }
         let used = |slot: &u32| self.cells.get(slot_at(*slot)) != 0;
-        (0..self.size.slots).filter(used).count() as u32
+        Ok((0..self.size.slots).filter(used).count() as u32)
     }
 
-    /// Empties the slots that point at an entry from `next` on, and returns which; an empty list if
-    /// there is none.
-    fn empty_slots_from(&self, next: u32) -> Vec<bool> {
-        let mut emptied = Vec::new();
+    /// Empties the slots that point at an entry from `next` on, and returns which.
+    fn empty_slots_from(&self, next: u32) -> SlotSet {
+        let mut emptied = SlotSet::default();
         for slot in 0..self.size.slots {
             if self.cells.get(slot_at(slot)) >= next {
-                emptied.resize(self.size.slots as usize, false);
-                emptied[slot as usize] = true;
+                emptied.insert(slot);
                 self.cells.set(slot_at(slot), 0);
             }
         }
@@ -133,6 +133,32 @@ impl IndexFile {
         let cells = [0, 4, 8, 12].map(|cell| self.cells.get(at + cell));
         let offset = self.cells.get_i64(at + 4);
         (cells != [0; 4] && offset >= 0).then_some(offset)
+    }
+}
+
+/// A bit for each slot: so few bytes that a processor keeps them at hand, for each entry of a file is
+/// looked up.
+#[derive(Debug, Default)]
+struct SlotSet {
+    words: Vec<u64>,
+}
+
+impl SlotSet {
+    fn insert(&mut self, slot: u32) {
+        let word = slot as usize / 64;
+        if word >= self.words.len() {
+            self.words.resize(word + 1, 0);
+        }
+        self.words[word] |= 1 << (slot % 64);
+    }
+
+    fn has(&self, slot: u32) -> bool {
+        let word = self.words.get(slot as usize / 64);
+        word.is_some_and(|word| word >> (slot % 64) & 1 == 1)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.words.is_empty()
     }
 }
 
