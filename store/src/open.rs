@@ -22,7 +22,7 @@ use crate::index::file::IndexSize;
 use crate::layout::{DirectoryLock, Layout};
 use crate::offset::Progress;
 use crate::options::StoreOptions;
-use crate::recovery::Recovery;
+use crate::recovery::{Recovered, Recovery};
 use crate::shared::{Health, Shared};
 use crate::store::Running;
 use crate::unreadable::Unreadable;
@@ -48,16 +48,7 @@ pub(crate) fn open(
     let aborted = layout.was_aborted()?;
     layout.mark_running()?;
     let mut parts = Parts::open(&options, &layout, &clock)?;
-    let recovered = parts.recover(&options, aborted);
-    if matches!(recovered, Err(OpenError::Damaged { .. })) && !aborted {
-        // The next attempt must not take the damage for the end that a crash left.
-        let closed = layout.mark_closed();
-        closed.map_err(OpenError::io(
-            "remove the mark of a running store in",
-            &layout.root,
-        ))?;
-    }
-    let recovered = recovered?;
+    let recovered = parts.recover(&options, &layout, aborted)?;
     let progress = Arc::new(Progress::default());
     progress.restore(recovered.min, recovered.end);
     let appender = Appender::new(
@@ -152,8 +143,9 @@ impl Parts {
     fn recover(
         &mut self,
         options: &StoreOptions,
+        layout: &Layout,
         aborted: bool,
-    ) -> Result<crate::recovery::Recovered, OpenError> {
+    ) -> Result<Recovered, OpenError> {
         let recovery = Recovery {
             options,
             log: &self.log,
@@ -165,7 +157,13 @@ impl Parts {
             aborted,
             queues_damaged: self.queues.damaged,
         };
-        recovery.run()
+        let recovered = recovery.run();
+        if matches!(recovered, Err(OpenError::Damaged { .. })) && !aborted {
+            // The next attempt must not take the damage for the end that a crash left.
+            let closed = layout.mark_closed();
+            closed.map_err(OpenError::io("mark as closed", &layout.root))?;
+        }
+        recovered
     }
 }
 
