@@ -8,6 +8,7 @@ mod hostile;
 mod lifecycle;
 mod long_polling;
 mod name_server;
+mod old_messages;
 mod pull;
 mod query;
 mod retry;
