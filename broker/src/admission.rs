@@ -96,10 +96,10 @@ fn judge(config: &BrokerConfig, latency: AppendLatency, queued: usize) -> Option
     (config.fast_failure && is_slow).then_some(Slowness::Appends)
 }
 
-/// How long a send that came now would take: the log takes one after the other, whatever the number of
+/// How long a send that came now would wait: the log takes one after the other, whatever the number of
 /// threads.
 fn expected_wait_ms(latency: AppendLatency, queued: usize) -> i64 {
-    let appends = i64::try_from(queued).unwrap_or(i64::MAX).saturating_add(1);
+    let appends = i64::try_from(queued).unwrap_or(i64::MAX);
     appends.saturating_mul(latency.average_us) / 1_000
 }
 
@@ -180,8 +180,9 @@ mod tests {
         assert_eq!(found(0, 0, 10_000), None, "a full queue of fast appends");
         assert_eq!(found(15, 0, 10_000), None);
         assert_eq!(found(25, 0, 10_000), Some(Slowness::Appends));
-        assert_eq!(found(10_000, 0, 19), None, "200 ms");
-        assert_eq!(found(10_000, 0, 20), Some(Slowness::Appends));
+        assert_eq!(found(10_000, 0, 20), None, "200 ms");
+        assert_eq!(found(10_000, 0, 21), Some(Slowness::Appends));
+        assert_eq!(found(900_000, 0, 0), None, "nobody waits");
         assert_eq!(found(0, 200, 0), None);
         assert_eq!(found(0, 201, 0), Some(Slowness::Appends));
         assert_eq!(found(0, 1_001, 0), Some(Slowness::PageCacheBusy));

@@ -17,6 +17,7 @@ mod stats;
 mod topic;
 
 mod delay;
+mod store_options;
 mod tag_filter;
 
 mod hold;

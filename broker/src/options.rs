@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use thrustmq_store::Disk;
+
 use crate::config::BrokerConfig;
 
 /// How to start a [`crate::BrokerServer`].
@@ -13,4 +15,6 @@ pub struct BrokerOptions {
     /// The properties file that the settings came from, if one did: changes at run time are written
     /// back to it.
     pub config_file: Option<PathBuf>,
+    /// The file system of the store; for tests, one with a watcher.
+    pub disk: Disk,
 }

@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::broker::Broker;
 use crate::config::BrokerConfig;
 use crate::processor::{heartbeat, pull};
+use crate::store_options::apply_live_options;
 
 /// One thing to do every `period_ms` of the configuration in force.
 struct Job {
@@ -35,10 +36,7 @@ impl Periodic {
             job(|_| 5_000, sweep_missed_pulls),
             job(|_| 10_000, |broker| heartbeat::remove_expired(broker)),
             job(|_| 10_000, |broker| broker.locks.remove_expired()),
-            job(
-                |_| 1_000,
-                |broker| broker.pools.apply_limits(&broker.config.current()),
-            ),
+            job(|_| 1_000, apply_live_config),
         ];
         let persists = vec![
             job(
@@ -104,6 +102,13 @@ fn run(broker: &Arc<Broker>, jobs: &[Job], stopped: &Receiver<()>) {
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
         }
     }
+}
+
+/// Pools and store have limits of their own, which follow the configuration.
+fn apply_live_config(broker: &Arc<Broker>) {
+    let config = broker.config.current();
+    broker.pools.apply_limits(&config);
+    apply_live_options(&config, &broker.store);
 }
 
 fn sweep_overdue_pulls(broker: &Arc<Broker>) {

@@ -9,7 +9,7 @@ use std::fmt::Display;
 
 use thrustmq_proto_compat::response_code::ResponseCode;
 use thrustmq_remoting::{Pool, PoolFull, Refusal};
-use thrustmq_store::ReadError;
+use thrustmq_store::{DiskFull, ReadError};
 
 pub(crate) use admin::*;
 
@@ -315,14 +315,24 @@ pub(crate) fn file_not_created() -> Refusal {
     )
 }
 
-/// The store takes no messages; the reason is said after Java's text, which names several at once.
+/// The store takes no messages. Java's text goes on with a list of all that it may be; this one says
+/// what it is.
 pub(crate) fn store_not_writable(reason: impl Display) -> Refusal {
     refuse(
         ResponseCode::SERVICE_NOT_AVAILABLE,
-        format!(
-            "service not available now. It may be caused by one of the following reasons: \
-             the broker's disk is full, messages are put to the slave, \
-             message store has been shut down, etc. [{reason}]"
-        ),
+        format!("service not available now. The cause: {reason}"),
     )
+}
+
+/// As [`store_not_writable`], with what the operator can do.
+pub(crate) fn disk_full(full: &DiskFull, dir: &str) -> Refusal {
+    let DiskFull {
+        used_percent,
+        limit_percent,
+        place,
+    } = full;
+    store_not_writable(format_args!(
+        "the disk of the {place} is {used_percent} % full ({dir}), allowed are {limit_percent} % \
+         (diskSpaceWarningLevelRatio): free space on it, or lower fileReservedTime"
+    ))
 }

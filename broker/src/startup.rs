@@ -2,7 +2,6 @@
 //! tables, pools, servers, threads, and the name servers last, when requests can be answered.
 
 mod ports;
-mod store_options;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,11 +13,11 @@ use thrustmq_proto_compat::clock::Clock;
 use thrustmq_proto_compat::message::id::UniqueKeys;
 use thrustmq_proto_compat::request_code::{LitePullMessage, PullMessage};
 use thrustmq_remoting::{Client, ClientOptions, Routes, Server, ServerOptions};
-use thrustmq_store::{ArrivalListener, OpenError, Store};
+use thrustmq_store::{ArrivalListener, OpenError, Store, StoreOptions};
 
 use crate::arrivals::Arrivals;
 use crate::broker::Broker;
-use crate::config::{BrokerConfig, LiveConfig};
+use crate::config::LiveConfig;
 use crate::connections::Connections;
 use crate::delay::{DelayLevels, Delivery, LevelError, Levels};
 use crate::group::GroupTable;
@@ -35,9 +34,9 @@ use crate::registration;
 use crate::routes::routes;
 use crate::shutdown;
 use crate::stats::BrokerStats;
+use crate::store_options::store_options;
 use crate::topic::TopicTable;
 use ports::{reserve_ports, resolve};
-use store_options::store_options;
 
 /// Why a broker does not start, in one line for its operator.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +120,7 @@ impl BrokerServer {
     /// One line that says what is wrong; nothing is left running then.
     pub async fn start(options: BrokerOptions, clock: Clock) -> Result<Self, StartError> {
         let arrivals = Arc::new(Arrivals::default());
-        let store = open_store(&options.config, &clock, &arrivals).await?;
+        let store = open_store(&options, &clock, &arrivals).await?;
         let started = Self::start_on(options, clock, Arc::clone(&store), &arrivals).await;
         if started.is_err() {
             store.shutdown();
@@ -246,16 +245,20 @@ impl Parts {
 }
 
 async fn open_store(
-    config: &BrokerConfig,
+    options: &BrokerOptions,
     clock: &Clock,
     arrivals: &Arc<Arrivals>,
 ) -> Result<Arc<Store>, StartError> {
+    let BrokerOptions { config, disk, .. } = options;
     let path = config.store_root_dir.clone();
     std::fs::create_dir_all(&path).map_err(|cause| StartError::Directory {
         path: path.clone(),
         cause,
     })?;
-    let options = store_options(config)?;
+    let options = StoreOptions {
+        disk: disk.clone(),
+        ..store_options(config)?
+    };
     let (clock, listener) = (clock.clone(), Arc::clone(arrivals));
     let listener: Arc<dyn ArrivalListener> = listener;
     // Recovery reads the log: not on a thread of the runtime.

@@ -25,7 +25,8 @@ use crate::worker;
 const NO_LIMIT: i64 = -1;
 /// Once the first request has waited this long, an owner is asked again and again.
 const ADMISSION_LOOKS_FROM: Duration = Duration::from_millis(100);
-const MEBIBYTE: f64 = 1_048_576.0;
+const KIBIBYTE: usize = 1_024;
+const MEBIBYTE: usize = 1_024 * KIBIBYTE;
 
 /// A fixed number of threads and the queue that they work off.
 pub struct Pool {
@@ -230,13 +231,12 @@ impl Pool {
         }
     }
 
-    #[allow(clippy::cast_precision_loss)] // shown to people
     fn bytes_spent(&self, spent: BudgetSpent) -> Refusal {
         Refusal::overload(format_args!(
-            "{:.1} MiB of {} requests are in flight, allowed are {:.1} MiB",
-            spent.in_flight_bytes as f64 / MEBIBYTE,
+            "{} of {} requests are in flight, allowed are {}",
+            bytes_text(spent.in_flight_bytes),
             self.options.name,
-            spent.bytes_max as f64 / MEBIBYTE,
+            bytes_text(spent.bytes_max),
         ))
     }
 
@@ -271,6 +271,15 @@ impl Job {
             Self::Request(queued) => Some(now.saturating_duration_since(queued.queued_at)),
             Self::Other(_) => None,
         }
+    }
+}
+
+/// A size as people read it.
+fn bytes_text(bytes: usize) -> String {
+    if bytes < 10 * MEBIBYTE {
+        format!("{} KiB", bytes.div_ceil(KIBIBYTE))
+    } else {
+        format!("{} MiB", bytes.div_ceil(MEBIBYTE))
     }
 }
 

@@ -17,6 +17,15 @@ pub(crate) struct JobQueue<T> {
     capacity: usize,
 }
 
+/// How many jobs a thread takes at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Share {
+    /// One.
+    One,
+    /// A share for one of so many threads.
+    OfThreads(usize),
+}
+
 struct State<T> {
     jobs: VecDeque<T>,
     waiting: usize,
@@ -83,12 +92,24 @@ impl<T> JobQueue<T> {
         self.wake_next(state);
     }
 
-    /// Moves a share of the jobs, for one of `threads`, into `into`, and waits for the first. `false`:
-    /// the queue is closed and empty.
-    pub(crate) fn take(&self, into: &mut VecDeque<T>, threads: usize) -> bool {
+    /// Puts jobs that were taken back to the front, in their order.
+    pub(crate) fn give_back(&self, jobs: &mut VecDeque<T>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        while let Some(job) = jobs.pop_back() {
+            state.jobs.push_front(job);
+        }
+        self.wake_next(state);
+    }
+
+    /// Moves a share of the jobs into `into`, and waits for the first. `false`: the queue is closed and
+    /// empty.
+    pub(crate) fn take(&self, into: &mut VecDeque<T>, share: Share) -> bool {
         let mut state = self.lock();
         loop {
-            if move_share(&mut state.jobs, into, threads) {
+            if move_share(&mut state.jobs, into, share) {
                 self.wake_next(state);
                 return true;
             }
@@ -107,9 +128,9 @@ impl<T> JobQueue<T> {
     }
 
     /// As [`JobQueue::take`] without waiting: `false` if there is no job.
-    pub(crate) fn try_take(&self, into: &mut VecDeque<T>, threads: usize) -> bool {
+    pub(crate) fn try_take(&self, into: &mut VecDeque<T>, share: Share) -> bool {
         let mut state = self.lock();
-        let any = move_share(&mut state.jobs, into, threads);
+        let any = move_share(&mut state.jobs, into, share);
         self.wake_next(state);
         any
     }
@@ -157,10 +178,11 @@ const SHARE_OF_SEVERAL_MAX: usize = 16;
 
 /// Of several threads each takes half of an even share, at least one job: so no job waits behind a slow
 /// one while another thread is free, unless many wait anyway.
-fn move_share<T>(from: &mut VecDeque<T>, into: &mut VecDeque<T>, threads: usize) -> bool {
-    let share = match threads {
-        0 | 1 => SHARE_MAX,
-        _ => (from.len() / (2 * threads)).clamp(1, SHARE_OF_SEVERAL_MAX),
+fn move_share<T>(from: &mut VecDeque<T>, into: &mut VecDeque<T>, share: Share) -> bool {
+    let share = match share {
+        Share::One => 1,
+        Share::OfThreads(0 | 1) => SHARE_MAX,
+        Share::OfThreads(threads) => (from.len() / (2 * threads)).clamp(1, SHARE_OF_SEVERAL_MAX),
     };
     let count = from.len().min(share);
     into.extend(from.drain(..count));

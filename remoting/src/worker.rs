@@ -1,5 +1,8 @@
 //! The loop of a thread that works off a queue, in turns: connections that get answers during a turn
 //! are woken once, at its end. Used by pools and callbacks.
+//!
+//! A thread takes several jobs at once. When one of them turns out slow it gives the others back: in
+//! the queue another thread may take them, and whoever watches the queue sees them wait.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,10 +13,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::outbox::TurnWakes;
-use crate::queue::JobQueue;
+use crate::queue::{JobQueue, Share};
 
 /// Jobs in one turn.
 const TURN_JOBS_MAX: usize = 64;
+/// A job that takes longer is slow; after it a thread takes one at a time, until one is not.
+const SLOW_JOB: Duration = Duration::from_millis(5);
 /// An answer does not wait longer than this for those that follow it.
 const TURN_TIME_MAX: Duration = Duration::from_micros(200);
 
@@ -36,24 +41,40 @@ pub(crate) fn start<T: Send + 'static>(
 
 fn work<T>(queue: &JobQueue<T>, threads: usize, run: fn(T)) {
     let mut jobs = VecDeque::new();
-    while queue.take(&mut jobs, threads) {
+    let mut is_slow = false;
+    while queue.take(&mut jobs, share(is_slow, threads)) {
         let wakes = TurnWakes::begin();
-        let mut turn_end = Instant::now() + TURN_TIME_MAX;
+        let mut now = Instant::now();
+        let mut turn_end = now + TURN_TIME_MAX;
         let mut turn_jobs = 0;
         loop {
-            for job in jobs.drain(..) {
+            while let Some(job) = jobs.pop_front() {
+                let began = now;
                 run(job);
+                now = Instant::now();
                 turn_jobs += 1;
-                if turn_jobs >= TURN_JOBS_MAX || Instant::now() >= turn_end {
+                if turn_jobs >= TURN_JOBS_MAX || now >= turn_end {
                     wakes.flush();
                     turn_jobs = 0;
-                    turn_end = Instant::now() + TURN_TIME_MAX;
+                    turn_end = now + TURN_TIME_MAX;
+                }
+                is_slow = now.saturating_duration_since(began) >= SLOW_JOB;
+                if is_slow {
+                    queue.give_back(&mut jobs);
                 }
             }
-            if !queue.try_take(&mut jobs, threads) {
+            if !queue.try_take(&mut jobs, share(is_slow, threads)) {
                 break;
             }
         }
+    }
+}
+
+fn share(is_slow: bool, threads: usize) -> Share {
+    if is_slow {
+        Share::One
+    } else {
+        Share::OfThreads(threads)
     }
 }
 

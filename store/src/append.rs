@@ -1,6 +1,7 @@
 //! Storing messages: checks, one encoding outside the append lock, one copy inside it.
 
 use std::cell::RefCell;
+use std::sync::atomic::Ordering;
 
 use thrustmq_proto_compat::message::record::{Checksum, Placement};
 use thrustmq_proto_compat::message::sys_flag;
@@ -90,7 +91,8 @@ pub(crate) fn append_batch(
 /// For how long an append has been holding the lock, if that is too long, milliseconds.
 pub(crate) fn page_cache_busy_ms(shared: &Shared) -> Option<i64> {
     let held_ms = shared.appender.lock_held_ms();
-    (held_ms > shared.options.page_cache_busy_ms).then_some(held_ms)
+    let limit_ms = shared.page_cache_busy_ms.load(Ordering::Relaxed);
+    (held_ms > limit_ms).then_some(held_ms)
 }
 
 /// Encodes with this thread's buffer, appends, and wakes whoever follows the log.

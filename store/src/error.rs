@@ -1,5 +1,6 @@
 //! What can go wrong, one enum an operation.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -108,15 +109,42 @@ impl OpenError {
     }
 }
 
+/// A disk that is too full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the disk of the {place} is {used_percent} % full, allowed are {limit_percent} %")]
+pub struct DiskFull {
+    /// How full it is, percent.
+    pub used_percent: u32,
+    /// How full it may be, percent.
+    pub limit_percent: u32,
+    /// What lies on it.
+    pub place: DiskPlace,
+}
+
+/// What of the store lies on a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskPlace {
+    /// The commit log.
+    CommitLog,
+    /// Everything else.
+    ConsumeQueues,
+}
+
+impl fmt::Display for DiskPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CommitLog => "commit log",
+            Self::ConsumeQueues => "consume queues",
+        })
+    }
+}
+
 /// Why appends are refused at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotWritable {
-    /// The disk is fuller than `disk_warning_percent`.
-    #[error("the disk is {used_percent} % full")]
-    DiskFull {
-        /// How full it is, percent.
-        used_percent: u32,
-    },
+    /// A disk is fuller than `disk_warning_percent`.
+    #[error("{0}")]
+    DiskFull(DiskFull),
     /// The disk refused to take bytes: what the page cache holds is no longer to be trusted.
     #[error("a flush to the disk failed")]
     FlushFailed,

@@ -135,6 +135,14 @@ impl QueueFile {
         true
     }
 
+    /// Whether somebody holds the map, as answers do that are being sent.
+    pub(crate) fn is_held(&self) -> bool {
+        match &*self.state() {
+            FileState::Mapped { file, .. } => Arc::strong_count(file) > 1,
+            FileState::Unmapped(_) => false,
+        }
+    }
+
     /// Forces a range of offsets to the disk.
     pub(crate) fn flush(&self, from: i64, to: i64) -> io::Result<()> {
         let inside = |offset: i64| (offset.clamp(self.start, self.end()) - self.start) as usize;

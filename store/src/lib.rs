@@ -23,6 +23,7 @@ mod counters;
 mod deletions;
 mod file_queue;
 mod flush_waiters;
+mod retention_state;
 
 mod checkpoint;
 mod commit_log;
@@ -53,6 +54,6 @@ pub use api::{
     StoreCounters, Watermarks,
 };
 pub use disk::{Disk, DiskAction, DiskOperation, DiskWatcher};
-pub use error::{AppendError, NotWritable, OpenError, ReadError};
-pub use options::{FlushMode, ReadLimit, StoreOptions};
+pub use error::{AppendError, DiskFull, DiskPlace, NotWritable, OpenError, ReadError};
+pub use options::{FlushMode, ReadLimit, RetentionOptions, StoreOptions};
 pub use store::Store;

@@ -24,6 +24,9 @@ static MAPS: AtomicUsize = AtomicUsize::new(0);
 const STEP_BYTES_MIN: usize = 4 << 10;
 const STEP_BYTES_MAX: usize = 256 << 10;
 
+/// With more maps than that those that nobody holds go, long before the system's limit.
+pub(crate) const MAPS_MAX: usize = 30_000;
+
 /// How many files this process has mapped.
 pub(crate) fn maps() -> usize {
     MAPS.load(Ordering::Relaxed)

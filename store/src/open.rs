@@ -1,6 +1,7 @@
 //! Opening a directory: lock, recovery, threads, in this order.
 
 use std::io;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
@@ -23,6 +24,7 @@ use crate::layout::{DirectoryLock, Layout};
 use crate::offset::Progress;
 use crate::options::StoreOptions;
 use crate::recovery::{Recovered, Recovery};
+use crate::retention_state::Retention;
 use crate::shared::{Health, Shared};
 use crate::store::Running;
 use crate::unreadable::Unreadable;
@@ -79,7 +81,8 @@ pub(crate) fn open(
         wake_checkpoint: Wakeup::default(),
         wake_retention: Wakeup::default(),
         dispatching: Mutex::new(()),
-        retention: Mutex::new(()),
+        retention: Retention::new(options.retention.clone()),
+        page_cache_busy_ms: AtomicI64::new(options.page_cache_busy_ms),
         layout,
         clock,
         options,

@@ -47,20 +47,12 @@ pub struct StoreOptions {
     pub consume_queue_flush_thorough_ms: u64,
     /// Largest body of a message, bytes.
     pub message_bytes_max: u32,
-    /// Hours that a message is kept.
-    pub reserved_hours: u32,
-    /// Local hours of the day at which expired files are deleted.
-    pub delete_at_hours: Vec<u32>,
-    /// Share of the disk above which expired files are deleted at any hour, percent.
-    pub disk_max_used_percent: u32,
-    /// Share of the disk above which files are deleted though not expired, percent.
-    pub disk_clean_forcibly_percent: u32,
-    /// Share of the disk above which appends are refused, percent.
-    pub disk_warning_percent: u32,
-    /// Most log files deleted in one pass.
-    pub delete_files_max: usize,
-    /// Pause between two looks for files to delete, milliseconds.
+    /// What is deleted when, and when the disk is too full.
+    pub retention: RetentionOptions,
+    /// Pause between two looks at the disk and for files to delete, milliseconds.
     pub clean_interval_ms: u64,
+    /// Nothing is deleted for so long after opening, milliseconds.
+    pub clean_delay_ms: u64,
     /// Whether records are stored with a checksum over all of them, not of the body alone. It is
     /// one more property, `__CRC32#`.
     pub record_checksum: bool,
@@ -84,6 +76,47 @@ pub struct StoreOptions {
     pub delay_levels_ms: Vec<i64>,
     /// A mapped file unused for so long is unmapped, milliseconds.
     pub unmap_idle_ms: i64,
+}
+
+/// What is deleted when, and when the disk is too full. May change while the store is open. Of two
+/// disks, the log's and the queues', the fuller one counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetentionOptions {
+    /// Hours that a message is kept.
+    pub reserved_hours: u32,
+    /// Local hours of the day at which expired files are deleted.
+    pub delete_at_hours: Vec<u32>,
+    /// Share of the disk above which expired files are deleted at any hour, percent.
+    pub disk_max_used_percent: u32,
+    /// Share of the disk above which files are deleted though not expired, percent.
+    pub disk_clean_forcibly_percent: u32,
+    /// Whether files are ever deleted though not expired.
+    pub clean_forcibly: bool,
+    /// Share of the disk above which appends are refused, percent.
+    pub disk_warning_percent: u32,
+    /// Most log files deleted in one pass.
+    pub delete_files_max: usize,
+    /// Pause between two deletions of log files, milliseconds.
+    pub delete_pause_ms: u64,
+    /// On an almost full disk a file goes once it could not for so long, milliseconds, because a reader
+    /// held it.
+    pub held_ms_max: i64,
+}
+
+impl Default for RetentionOptions {
+    fn default() -> Self {
+        Self {
+            reserved_hours: 72,
+            delete_at_hours: vec![4],
+            disk_max_used_percent: 75,
+            disk_clean_forcibly_percent: 85,
+            clean_forcibly: true,
+            disk_warning_percent: 90,
+            delete_files_max: 10,
+            delete_pause_ms: 100,
+            held_ms_max: 120_000,
+        }
+    }
 }
 
 /// Bounds of one read; the first message is given in any case.
@@ -112,13 +145,9 @@ impl Default for StoreOptions {
             consume_queue_flush_interval_ms: 1_000,
             consume_queue_flush_thorough_ms: 60_000,
             message_bytes_max: 4 << 20,
-            reserved_hours: 72,
-            delete_at_hours: vec![4],
-            disk_max_used_percent: 75,
-            disk_clean_forcibly_percent: 85,
-            disk_warning_percent: 90,
-            delete_files_max: 10,
+            retention: RetentionOptions::default(),
             clean_interval_ms: 10_000,
+            clean_delay_ms: 60_000,
             record_checksum: true,
             check_crc_on_recovery: true,
             force_record_checksum: false,

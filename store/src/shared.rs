@@ -1,8 +1,7 @@
 //! What the store's threads and its callers share.
 
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use thrustmq_proto_compat::clock::Clock;
 
@@ -14,13 +13,14 @@ use crate::consume_queue::segment::EntryAccess;
 use crate::consume_queue::table::ConsumeQueues;
 use crate::counters::Counters;
 use crate::deletions::Deletions;
-use crate::error::NotWritable;
+use crate::error::{DiskFull, DiskPlace, NotWritable};
 use crate::file_reader::Wait;
 use crate::flush_waiters::FlushWaiters;
 use crate::index::Index;
 use crate::layout::Layout;
 use crate::offset::Progress;
 use crate::options::{FlushMode, StoreOptions};
+use crate::retention_state::Retention;
 use crate::unreadable::Unreadable;
 use crate::wakeup::Wakeup;
 
@@ -53,8 +53,9 @@ pub(crate) struct Shared {
     pub(crate) wake_retention: Wakeup,
     /// Held while records are dispatched, and while a topic is deleted.
     pub(crate) dispatching: Mutex<()>,
-    /// Held during a pass of retention.
-    pub(crate) retention: Mutex<()>,
+    pub(crate) retention: Retention,
+    /// Option that may change: above this an append under way makes others fail, milliseconds.
+    pub(crate) page_cache_busy_ms: AtomicI64,
 }
 
 impl Shared {
@@ -106,13 +107,17 @@ impl std::fmt::Debug for Shared {
 /// Whether the store can take messages.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    /// Percent above the limit, 0 if all is well; the other bits stand above it.
+    /// 0 if all is well. The flags, and of a disk that is too full how full it is and may be.
     state: AtomicU32,
     /// Why dispatch failed, as `errno` numbers it.
     dispatch_os_error: AtomicI32,
 }
 
 const DISK_PERCENT: u32 = 0xFF;
+const DISK_LIMIT_SHIFT: u32 = 16;
+const DISK_OF_QUEUES: u32 = 0x0100_0000;
+/// What stands there of the disk; not 0 if it is too full, for then it holds more than nothing.
+const DISK: u32 = DISK_PERCENT | DISK_PERCENT << DISK_LIMIT_SHIFT | DISK_OF_QUEUES;
 const FLUSH_FAILED: u32 = 0x100;
 const DISPATCH_FAILED: u32 = 0x200;
 const THREAD_DIED: u32 = 0x400;
@@ -134,9 +139,7 @@ impl Health {
             let os_error = self.dispatch_os_error.load(Ordering::Relaxed);
             NotWritable::DispatchFailed { os_error }
         } else {
-            NotWritable::DiskFull {
-                used_percent: state & DISK_PERCENT,
-            }
+            NotWritable::DiskFull(disk_full_of(state))
         })
     }
 
@@ -179,15 +182,35 @@ impl Health {
         true
     }
 
-    /// Notes how full the disk is if that is too much, else 0. Returns whether that is news.
-    pub(crate) fn disk_full(&self, percent: u32) -> bool {
-        let percent = percent.min(100);
-        let update = |state: u32| Some(state & !DISK_PERCENT | percent);
+    /// Notes how full a disk is if that is too much. Returns whether it is news that it is, or is not.
+    pub(crate) fn disk_full(&self, full: Option<DiskFull>) -> bool {
+        let disk = full.map_or(0, disk_bits);
+        let update = |state: u32| Some(state & !DISK | disk);
         let before = self
             .state
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, update)
             .unwrap_or_else(|before| before);
-        (before & DISK_PERCENT == 0) != (percent == 0)
+        (before & DISK == 0) != (disk == 0)
+    }
+}
+
+fn disk_bits(full: DiskFull) -> u32 {
+    let place = match full.place {
+        DiskPlace::CommitLog => 0,
+        DiskPlace::ConsumeQueues => DISK_OF_QUEUES,
+    };
+    full.used_percent.clamp(1, 100) | full.limit_percent.min(100) << DISK_LIMIT_SHIFT | place
+}
+
+fn disk_full_of(state: u32) -> DiskFull {
+    DiskFull {
+        used_percent: state & DISK_PERCENT,
+        limit_percent: state >> DISK_LIMIT_SHIFT & DISK_PERCENT,
+        place: if state & DISK_OF_QUEUES == 0 {
+            DiskPlace::CommitLog
+        } else {
+            DiskPlace::ConsumeQueues
+        },
     }
 }
 
@@ -199,10 +222,20 @@ mod tests {
     fn the_gravest_cause_is_named() {
         let health = Health::default();
         assert_eq!(health.not_writable(), None);
-        assert!(health.disk_full(93) && !health.disk_full(94));
+        let mut full = DiskFull {
+            used_percent: 93,
+            limit_percent: 90,
+            place: DiskPlace::CommitLog,
+        };
+        assert!(health.disk_full(Some(full)));
+        full.used_percent = 94;
+        full.place = DiskPlace::ConsumeQueues;
+        assert!(!health.disk_full(Some(full)));
+        let reason = health.not_writable();
+        assert_eq!(reason, Some(NotWritable::DiskFull(full)));
         assert_eq!(
-            health.not_writable(),
-            Some(NotWritable::DiskFull { used_percent: 94 })
+            reason.unwrap().to_string(),
+            "the disk of the consume queues is 94 % full, allowed are 90 %"
         );
         assert!(health.dispatch_failed(5) && !health.dispatch_failed(28));
         let reason = health.not_writable();
@@ -217,7 +250,7 @@ mod tests {
         health.flush_failed();
         assert!(health.has_flush_failed());
         assert!(health.dispatch_works() && !health.dispatch_works());
-        assert!(health.disk_full(0));
+        assert!(health.disk_full(None) && !health.disk_full(None));
         assert_eq!(health.not_writable(), Some(NotWritable::FlushFailed));
         health.thread_died();
         assert_eq!(health.not_writable(), Some(NotWritable::ThreadDied));

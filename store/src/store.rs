@@ -1,5 +1,6 @@
 //! The store's interface: opening, appending, reading, closing.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -15,7 +16,7 @@ use crate::deletions::Mark;
 use crate::error::{AppendError, NotWritable, OpenError, ReadError};
 use crate::file_reader::Wait;
 use crate::layout::DirectoryLock;
-use crate::options::StoreOptions;
+use crate::options::{RetentionOptions, StoreOptions};
 use crate::shared::Shared;
 use crate::{append, flush, open, read, retention, search};
 
@@ -296,6 +297,12 @@ impl Store {
         self.shared.recovered
     }
 
+    /// How full the disk of queues and index is, percent.
+    pub fn queue_disk_used_percent(&self) -> u32 {
+        let layout = &self.shared.layout;
+        layout.disk.used_percent(&layout.consume_queue)
+    }
+
     /// How full the log's disk is, percent.
     pub fn disk_used_percent(&self) -> u32 {
         let layout = &self.shared.layout;
@@ -307,9 +314,15 @@ impl Store {
         self.shared.health.not_writable()
     }
 
-    /// For how long an append has been holding the lock, if that is too long, milliseconds.
-    pub fn page_cache_busy_ms(&self) -> Option<i64> {
-        append::page_cache_busy_ms(&self.shared)
+    /// Changes what is deleted when, from the next look on.
+    pub fn set_retention(&self, options: RetentionOptions) {
+        self.shared.retention.set_options(options);
+    }
+
+    /// Changes how long an append may hold the log before others fail, milliseconds.
+    pub fn set_page_cache_busy_ms(&self, limit_ms: i64) {
+        let limit = &self.shared.page_cache_busy_ms;
+        limit.store(limit_ms, Ordering::Relaxed);
     }
 
     /// What appends take at the moment.

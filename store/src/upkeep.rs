@@ -9,11 +9,8 @@ use std::time::Duration;
 
 use crate::checkpoint::{Checkpoint, CheckpointFile, SafeOffsets};
 use crate::flush::settle_waiters;
-use crate::mapped_file::maps;
+use crate::mapped_file::{MAPS_MAX, maps};
 use crate::shared::Shared;
-
-/// With more maps than that all free ones go, long before the system's limit of some 65,000.
-const MAPS_MAX: usize = 30_000;
 
 /// What the thread remembers from round to round.
 #[derive(Debug)]

@@ -17,7 +17,8 @@ use support::ledger::Ledger;
 use support::*;
 use thrustmq_proto_compat::clock::Clock;
 use thrustmq_store::{
-    Disk, DiskAction, FlushMode, FlushOutcome, NotWritable, OpenError, Store, StoreOptions,
+    Disk, DiskAction, FlushMode, FlushOutcome, NotWritable, OpenError, RetentionOptions, Store,
+    StoreOptions,
 };
 
 const EIO: i32 = 5;
@@ -36,7 +37,10 @@ fn try_open_as(flush: FlushMode, root: &Path, disk: Disk) -> Result<Store, OpenE
     let options = StoreOptions {
         flush,
         disk,
-        reserved_hours: 1,
+        retention: RetentionOptions {
+            reserved_hours: 1,
+            ..RetentionOptions::default()
+        },
         ..options(root)
     };
     Store::open(
@@ -220,7 +224,10 @@ fn a_full_disk_is_an_error_until_there_is_room() {
         // Much larger than what is left of the disk.
         consume_queue_file_bytes: 20 << 20,
         commit_log_file_bytes: 1 << 18,
-        disk_warning_percent: 100,
+        retention: RetentionOptions {
+            disk_warning_percent: 100,
+            ..RetentionOptions::default()
+        },
         ..options(disk.path())
     });
     let mut ledger = Ledger::default();

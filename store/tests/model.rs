@@ -17,7 +17,7 @@ use thrustmq_proto_compat::message::sys_flag;
 use thrustmq_proto_compat::message::tags_code::tags_code;
 use thrustmq_store::{
     Boundary, FlushMode, NewBatchItem, NewMessage, QueryRequest, ReadRequest, ReadStatus,
-    RecordFilter, Store, StoreOptions,
+    RecordFilter, RetentionOptions, Store, StoreOptions,
 };
 
 const HOUR_MS: i64 = 3_600_000;
@@ -477,7 +477,10 @@ fn assert_same<'a>(records: &[bytes::Bytes], expected: impl IntoIterator<Item = 
 
 fn settings(dir: &TempDir, random: &mut Random) -> StoreOptions {
     StoreOptions {
-        reserved_hours: 2,
+        retention: RetentionOptions {
+            reserved_hours: 2,
+            ..RetentionOptions::default()
+        },
         unmap_idle_ms: 1_000 * random.below(2) as i64,
         flush: match random.below(3) {
             0 => FlushMode::Sync,

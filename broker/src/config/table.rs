@@ -260,14 +260,24 @@ thrustmq_settings::config! {
         /// Whether messages without that checksum are refused when the log is read back after a start.
         force_record_checksum "forceVerifyPropCRC": bool = false, fixed;
         /// Hours of the day at which old files are deleted, separated by `;`.
-        delete_when "deleteWhen": String = "04".to_owned(), fixed;
+        delete_when "deleteWhen": String = "04".to_owned(), live;
         /// Files of the log are kept this long after they were last written, hours.
-        file_reserved_hours "fileReservedTime": i64 = 72, fixed in 1..=876_000;
-        /// Per cent of the disk above which old files are deleted at any hour.
-        disk_used_ratio_max "diskMaxUsedSpaceRatio": u32 = 75, fixed in 10..=95;
+        file_reserved_hours "fileReservedTime": i64 = 72, live in 1..=876_000;
+        /// Time between two looks at the disk and for old files, milliseconds.
+        clean_interval_ms "cleanResourceInterval": i64 = 10_000, fixed in 10..=3_600_000;
+        /// Files of the log that are deleted at one look, at most.
+        delete_files_max "deleteFileBatchMax": usize = 10, live in 1..=1_000;
+        /// Time between two deletions of files of the log, milliseconds.
+        delete_pause_ms "deleteCommitLogFilesInterval": i64 = 100, live in 0..=60_000;
+        /// Per cent of the disk above which old files are deleted at any hour; 10 to 95 are kept.
+        disk_used_ratio_max "diskMaxUsedSpaceRatio": u32 = 75, live in 0..=100;
         /// Per cent of the disk above which even files that are not old are deleted.
-        disk_clean_forcibly_ratio "diskSpaceCleanForciblyRatio": u32 = 85, fixed in 30..=99;
+        disk_clean_forcibly_ratio "diskSpaceCleanForciblyRatio": u32 = 85, live in 30..=99;
+        /// Whether files that are not old are ever deleted.
+        clean_forcibly "cleanFileForciblyEnable": bool = true, live;
+        /// Above that, a file that a reader holds is deleted all the same after this long, milliseconds.
+        held_file_ms_max "destroyMapedFileIntervalForcibly": i64 = 120_000, live in 0..=3_600_000;
         /// Per cent of the disk above which sends are refused.
-        disk_warning_ratio "diskSpaceWarningLevelRatio": u32 = 90, fixed in 35..=99;
+        disk_warning_ratio "diskSpaceWarningLevelRatio": u32 = 90, live in 35..=99;
     }
 }

@@ -21,7 +21,7 @@ use thrustmq_proto_compat::message::property_name as name;
 use thrustmq_proto_compat::message::sys_flag;
 use thrustmq_proto_compat::response_code::ResponseCode;
 use thrustmq_remoting::{Incoming, Refusal, Reply, Responder};
-use thrustmq_store::{AppendError, FlushOutcome, NewMessage};
+use thrustmq_store::{AppendError, DiskPlace, FlushOutcome, NewMessage, NotWritable};
 
 use super::send_batch;
 use super::send_checks::{check_send, group_topic};
@@ -372,13 +372,24 @@ pub(super) fn illegal(config: &BrokerConfig) -> Refusal {
 pub(super) fn append_refusal(config: &BrokerConfig, error: &AppendError) -> Refusal {
     match error {
         AppendError::Illegal { .. } | AppendError::PropertiesTooLong { .. } => illegal(config),
+        AppendError::NotWritable(NotWritable::DiskFull(full)) => {
+            refusal::disk_full(full, full_dir(config, full.place))
+        }
         AppendError::NotWritable(reason) => refusal::store_not_writable(reason),
-        AppendError::ShutDown => refusal::store_not_writable(error),
+        AppendError::ShutDown => refusal::store_not_writable("the broker is shutting down"),
         AppendError::CreateFile { source } => {
             tracing::error!(error = %source, "no file to append to");
             refusal::file_not_created()
         }
         AppendError::PageCacheBusy { held_ms } => refusal::page_cache_busy(*held_ms),
+    }
+}
+
+/// The directory whose disk is full.
+fn full_dir(config: &BrokerConfig, place: DiskPlace) -> &str {
+    match (place, &config.commit_log_dir) {
+        (DiskPlace::CommitLog, Some(dir)) => dir,
+        (DiskPlace::CommitLog | DiskPlace::ConsumeQueues, _) => &config.store_root_dir,
     }
 }
 

@@ -72,6 +72,7 @@ impl TestBroker {
         let options = BrokerOptions {
             config,
             config_file,
+            ..BrokerOptions::default()
         };
         let server = BrokerServer::start(options, Clock::system()).await.unwrap();
         Self {

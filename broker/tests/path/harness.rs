@@ -22,6 +22,7 @@ use thrustmq_proto_compat::request_code::{HeartBeat, PullMessage, SendMessageV2}
 use thrustmq_proto_compat::response_code::ResponseCode;
 use thrustmq_proto_compat::table::{CommandSpec, Header};
 use thrustmq_remoting::{Client, ClientOptions};
+use thrustmq_store::Disk;
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 const BODY_BYTES_MAX: usize = 16 << 20;
@@ -85,11 +86,21 @@ impl TestBroker {
         dir: tempfile::TempDir,
         configure: impl FnOnce(&mut BrokerConfig),
     ) -> Self {
+        Self::start_on(Disk::default(), dir, configure).await
+    }
+
+    /// On a file system that the test watches.
+    pub(crate) async fn start_on(
+        disk: Disk,
+        dir: tempfile::TempDir,
+        configure: impl FnOnce(&mut BrokerConfig),
+    ) -> Self {
         let mut config = config(dir.path());
         configure(&mut config);
         let options = BrokerOptions {
             config,
-            config_file: None,
+            disk,
+            ..BrokerOptions::default()
         };
         let server = BrokerServer::start(options, Clock::system()).await.unwrap();
         let client = Client::new(ClientOptions::default(), None, None, Clock::system());

@@ -46,7 +46,7 @@ async fn a_second_broker_on_the_same_directory_or_port_is_told_so() {
     let start = |config| {
         let options = BrokerOptions {
             config,
-            config_file: None,
+            ..BrokerOptions::default()
         };
         async {
             BrokerServer::start(options, Clock::system())
@@ -73,7 +73,7 @@ async fn a_second_broker_on_the_same_directory_or_port_is_told_so() {
     taken.listen_port = 0;
     let options = BrokerOptions {
         config: taken,
-        config_file: None,
+        ..BrokerOptions::default()
     };
     BrokerServer::start(options, Clock::system())
         .await

@@ -2,6 +2,7 @@
 //! of a message from its send to its consumers.
 #![allow(clippy::unwrap_used)] // every line of these files is a test
 
+mod admission;
 mod delay;
 mod harness;
 mod hostile;

@@ -62,6 +62,7 @@ pub(crate) async fn run(arguments: BrokerArguments) -> anyhow::Result<()> {
     let options = BrokerOptions {
         config,
         config_file: arguments.config.file,
+        ..BrokerOptions::default()
     };
     let running = Running::start(options).await?;
     running

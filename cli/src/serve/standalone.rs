@@ -44,6 +44,7 @@ pub(crate) async fn run(arguments: StandaloneArguments) -> anyhow::Result<()> {
     let options = BrokerOptions {
         config,
         config_file: arguments.config.file,
+        ..BrokerOptions::default()
     };
     let running = match Running::start(options).await {
         Ok(running) => running,

@@ -141,7 +141,7 @@ impl SecondBroker {
 async fn start_broker(config: &BrokerConfig) -> BrokerServer {
     let options = BrokerOptions {
         config: config.clone(),
-        config_file: None,
+        ..BrokerOptions::default()
     };
     BrokerServer::start(options, Clock::system()).await.unwrap()
 }

@@ -3,12 +3,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::JobQueue;
+use super::{JobQueue, Share};
 use crate::worker;
 
 fn taken(queue: &JobQueue<usize>, threads: usize) -> Vec<usize> {
     let mut into = VecDeque::new();
-    queue.try_take(&mut into, threads);
+    queue.try_take(&mut into, Share::OfThreads(threads));
     into.into()
 }
 
@@ -53,8 +53,8 @@ fn a_closed_queue_hands_out_what_it_has_and_takes_nothing() {
     assert_eq!(queue.push(2), Err(2));
     assert_eq!(queue.push_beyond(2), Err(2));
     let mut into = VecDeque::new();
-    assert!(queue.take(&mut into, 5));
-    assert!(!queue.take(&mut into, 5));
+    assert!(queue.take(&mut into, Share::OfThreads(5)));
+    assert!(!queue.take(&mut into, Share::OfThreads(5)));
     assert_eq!(into, [1]);
 }
 
@@ -119,4 +119,33 @@ fn long_jobs_that_come_together_have_a_thread_each() {
     for thread in threads {
         thread.join().unwrap();
     }
+}
+
+static RUN: AtomicUsize = AtomicUsize::new(0);
+
+#[test]
+fn what_was_taken_behind_a_slow_job_is_seen_to_wait() {
+    const JOBS: usize = 20;
+    let queue = Arc::new(JobQueue::new(JOBS));
+    let mut jobs = (0..JOBS).collect();
+    queue.push_all(&mut jobs);
+    let threads = worker::start("t", 1, &queue, |number: usize| {
+        assert_eq!(
+            RUN.fetch_add(1, Ordering::Relaxed),
+            number,
+            "in their order"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    });
+    while RUN.load(Ordering::Relaxed) < 3 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // It took all at once at first, and one at a time since it knows that they are slow.
+    let waiting = queue.take_while(|_| true);
+    assert!(waiting.len() > JOBS / 2, "{waiting:?}");
+    queue.close();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert_eq!(RUN.load(Ordering::Relaxed) + waiting.len(), JOBS);
 }

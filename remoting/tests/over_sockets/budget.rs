@@ -131,7 +131,7 @@ async fn requests_beyond_the_limit_are_refused_from_all_connections_together() {
         refused.remark.as_deref(),
         Some(
             "[OVERLOAD]system busy, start flow control for a while, \
-             0.8 MiB of upload requests are in flight, allowed are 1.0 MiB"
+             801 KiB of upload requests are in flight, allowed are 1024 KiB"
         )
     );
     assert_eq!(

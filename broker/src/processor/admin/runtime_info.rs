@@ -103,13 +103,14 @@ fn store_figures(broker: &Broker, info: &mut Info) {
         bytes_text(marks.written - marks.flushed),
     );
     info.put("remainTransientStoreBufferNumbs", i32::MAX);
-    let used = format!("{:?}", f64::from(broker.store.disk_used_percent()) / 100.0);
+    let used = ratio_text(broker.store.disk_used_percent());
     let root_dir = &config.store_root_dir;
     let log_dir = config.commit_log_dir.clone();
     let log_dir = log_dir.unwrap_or_else(|| format!("{root_dir}/commitlog"));
     info.put(&format!("commitLogDiskRatio_{log_dir}"), &used);
     info.put("commitLogDiskRatio", &used);
-    info.put("consumeQueueDiskRatio", &used);
+    let used_by_queues = ratio_text(broker.store.queue_disk_used_percent());
+    info.put("consumeQueueDiskRatio", used_by_queues);
     if let Some(space) = disk_space::of(Path::new(root_dir)) {
         let (total, free) = (bytes_text(space.total_bytes), bytes_text(space.free_bytes));
         info.put(
@@ -123,6 +124,11 @@ fn store_figures(broker: &Broker, info: &mut Info) {
     }
     info.put("timerEnqueueTps", "0.0");
     info.put("timerDequeueTps", "0.0");
+}
+
+/// As Java shows a share.
+fn ratio_text(percent: u32) -> String {
+    format!("{:?}", f64::from(percent) / 100.0)
 }
 
 /// How far each delay level is delivered, and how long its queue is.

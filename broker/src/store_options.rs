@@ -1,25 +1,21 @@
 //! The broker's configuration as the store takes it.
 
-use thrustmq_store::{FlushMode, ReadLimit, StoreOptions};
+use thrustmq_store::{FlushMode, ReadLimit, RetentionOptions, Store, StoreOptions};
 
-use super::StartError;
 use crate::config::{BrokerConfig, FlushDiskType};
-use crate::delay::Levels;
+use crate::delay::{LevelError, Levels};
 
 /// Largest body that the store takes; the configured limit, which may change, is below.
 const BODY_BYTES_MAX: u32 = 16_000_000;
 
-pub(super) fn store_options(config: &BrokerConfig) -> Result<StoreOptions, StartError> {
+/// What the store is opened with.
+pub(crate) fn store_options(config: &BrokerConfig) -> Result<StoreOptions, LevelError> {
     let flush = match config.flush_disk_type {
         FlushDiskType::SyncFlush => FlushMode::Sync,
         FlushDiskType::AsyncFlush => FlushMode::Async {
             interval_ms: config.flush_interval_ms.unsigned_abs(),
         },
     };
-    let hours = config
-        .delete_when
-        .split(';')
-        .filter_map(|hour| hour.trim().parse().ok());
     Ok(StoreOptions {
         root: config.store_root_dir.clone().into(),
         commit_log_dir: config.commit_log_dir.clone().map(Into::into),
@@ -31,11 +27,8 @@ pub(super) fn store_options(config: &BrokerConfig) -> Result<StoreOptions, Start
         flush,
         flush_wait_ms_max: config.sync_flush_timeout_ms.unsigned_abs(),
         message_bytes_max: BODY_BYTES_MAX,
-        reserved_hours: u32::try_from(config.file_reserved_hours).unwrap_or(u32::MAX),
-        delete_at_hours: hours.collect(),
-        disk_max_used_percent: config.disk_used_ratio_max,
-        disk_clean_forcibly_percent: config.disk_clean_forcibly_ratio,
-        disk_warning_percent: config.disk_warning_ratio,
+        retention: retention_options(config),
+        clean_interval_ms: config.clean_interval_ms.unsigned_abs(),
         record_checksum: config.record_checksum,
         force_record_checksum: config.force_record_checksum,
         check_crc_on_recovery: config.check_crc_on_recover,
@@ -55,4 +48,29 @@ pub(super) fn store_options(config: &BrokerConfig) -> Result<StoreOptions, Start
             .to_vec(),
         ..StoreOptions::default()
     })
+}
+
+/// Tells the store what may change while the broker runs.
+pub(crate) fn apply_live_options(config: &BrokerConfig, store: &Store) {
+    store.set_retention(retention_options(config));
+    store.set_page_cache_busy_ms(config.log_busy_ms_max);
+}
+
+fn retention_options(config: &BrokerConfig) -> RetentionOptions {
+    let hours = config
+        .delete_when
+        .split(';')
+        .filter_map(|hour| hour.trim().parse().ok());
+    RetentionOptions {
+        reserved_hours: u32::try_from(config.file_reserved_hours).unwrap_or(u32::MAX),
+        delete_at_hours: hours.collect(),
+        // What Java makes of values outside this range.
+        disk_max_used_percent: config.disk_used_ratio_max.clamp(10, 95),
+        disk_clean_forcibly_percent: config.disk_clean_forcibly_ratio,
+        clean_forcibly: config.clean_forcibly,
+        disk_warning_percent: config.disk_warning_ratio,
+        delete_files_max: config.delete_files_max,
+        delete_pause_ms: config.delete_pause_ms.unsigned_abs(),
+        held_ms_max: config.held_file_ms_max,
+    }
 }
