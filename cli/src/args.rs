@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::output;
+use crate::store::StoreCommand;
 
 /// RocketMQ's name server, broker and client in one binary.
 #[derive(Debug, Parser)]
@@ -30,6 +31,9 @@ pub(crate) enum Command {
     Consume(ConsumeArguments),
     /// Load a broker, ours or any other RocketMQ's, and measure it.
     Bench(BenchArguments),
+    /// Look at a broker's directory, check it, mend it.
+    #[command(subcommand)]
+    Store(StoreCommand),
 }
 
 impl Command {
@@ -37,7 +41,7 @@ impl Command {
     pub(crate) fn default_log_level(&self) -> &'static str {
         match self {
             Self::Standalone(_) | Self::Namesrv(_) | Self::Broker(_) => "info",
-            Self::Produce(_) | Self::Consume(_) | Self::Bench(_) => "error",
+            Self::Produce(_) | Self::Consume(_) | Self::Bench(_) | Self::Store(_) => "error",
         }
     }
 }

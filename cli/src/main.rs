@@ -1,5 +1,6 @@
 //! The one binary: `thrustmq`. It only reads arguments, starts what they ask for, and turns the
-//! outcome into an exit code: 0 for a clean end, 1 with one line on stderr for anything else.
+//! outcome into an exit code: 0 for a clean end, 1 with one line on stderr for anything else, but for
+//! the checks of `store`, which have codes of their own.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -9,6 +10,7 @@ mod messages;
 mod output;
 mod serve;
 mod signals;
+mod store;
 
 use std::num::NonZero;
 use std::process::ExitCode;
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
         Err(error) => return args::explain(&error),
     };
     match run(arguments.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(ended) => ended,
         Err(error) => {
             output::complain(&error);
             ExitCode::FAILURE
@@ -36,7 +38,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+fn run(command: Command) -> anyhow::Result<ExitCode> {
     logging::start(command.default_log_level());
     let processors = available_parallelism().map_or(1, NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -47,12 +49,14 @@ fn run(command: Command) -> anyhow::Result<()> {
         .context("start the runtime")?;
     runtime.block_on(async {
         match command {
-            Command::Standalone(arguments) => serve::standalone::run(arguments).await,
-            Command::Namesrv(arguments) => serve::namesrv::run(arguments).await,
-            Command::Broker(arguments) => serve::broker::run(arguments).await,
-            Command::Produce(arguments) => messages::produce(arguments).await,
-            Command::Consume(arguments) => messages::consume(arguments).await,
-            Command::Bench(arguments) => bench::run(arguments).await,
+            Command::Standalone(arguments) => serve::standalone::run(arguments).await?,
+            Command::Namesrv(arguments) => serve::namesrv::run(arguments).await?,
+            Command::Broker(arguments) => serve::broker::run(arguments).await?,
+            Command::Produce(arguments) => messages::produce(arguments).await?,
+            Command::Consume(arguments) => messages::consume(arguments).await?,
+            Command::Bench(arguments) => bench::run(arguments).await?,
+            Command::Store(command) => return Ok(store::run(command)),
         }
+        Ok(ExitCode::SUCCESS)
     })
 }

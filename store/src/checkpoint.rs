@@ -205,6 +205,20 @@ impl CheckpointFile {
     }
 }
 
+/// Reads the file of a store that is not open; nothing if there is none.
+pub(crate) fn read_checkpoint(path: &Path) -> Result<Option<Checkpoint>, OpenError> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(OpenError::io("read", path)(error)),
+    };
+    let mut page = [0; FILE_BYTES];
+    for (place, byte) in page.iter_mut().zip(bytes) {
+        *place = byte;
+    }
+    Ok(Some(Checkpoint::decode(&page)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

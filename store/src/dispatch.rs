@@ -27,7 +27,7 @@ const UNKNOWN_LEVEL_DELAY_MS: i64 = 1_000;
 
 /// The properties that queues and index need, found in one pass.
 #[derive(Debug, Default)]
-struct KnownProperties<'a> {
+pub(crate) struct KnownProperties<'a> {
     tags: &'a str,
     keys: &'a str,
     unique_key: Option<&'a str>,
@@ -35,7 +35,7 @@ struct KnownProperties<'a> {
 }
 
 impl<'a> KnownProperties<'a> {
-    fn read(text: &'a str) -> Self {
+    pub(crate) fn read(text: &'a str) -> Self {
         let mut known = Self::default();
         for entry in properties::entries(text) {
             match entry.name {
@@ -71,7 +71,7 @@ impl Targets<'_> {
     /// caller: then the index is not touched either.
     pub(crate) fn dispatch(&self, view: &RecordView<'_>, text: &str) -> io::Result<Dispatched> {
         let known = KnownProperties::read(text);
-        let tags_code = self.tags_code(view, &known);
+        let tags_code = tags_code_of(view, &known, self.delay_levels_ms);
         let put = self.put(view, tags_code)?;
         if put != Some(Put::Gap) {
             self.index(view, &known)?;
@@ -106,33 +106,42 @@ impl Targets<'_> {
     }
 
     fn index(&self, view: &RecordView<'_>, known: &KnownProperties<'_>) -> io::Result<()> {
-        let rolled_back =
-            sys_flag::transaction_type(view.sys_flag) == sys_flag::TRANSACTION_ROLLBACK;
-        let Some(index) = self.index.filter(|_| !rolled_back) else {
-            return Ok(());
-        };
-        let keys = Keys {
-            topic: view.topic,
-            unique_key: known.unique_key,
-            keys: known.keys,
-        };
-        index.put(&keys, view.physical_offset, view.store_timestamp)
-    }
-
-    /// The hash of the tag; in the schedule topic, the time of delivery.
-    fn tags_code(&self, view: &RecordView<'_>, known: &KnownProperties<'_>) -> i64 {
-        let level = known
-            .delay_level
-            .filter(|_| view.topic == names::SCHEDULE_TOPIC);
-        let level: Option<usize> = level.and_then(|level| level.parse().ok());
-        match level {
-            Some(level) if level > 0 => {
-                let level = level.min(self.delay_levels_ms.len());
-                let delay_ms = self.delay_levels_ms.get(level.wrapping_sub(1));
-                view.store_timestamp + delay_ms.copied().unwrap_or(UNKNOWN_LEVEL_DELAY_MS)
+        match (self.index, keys_of(view, known)) {
+            (Some(index), Some(keys)) => {
+                index.put(&keys, view.physical_offset, view.store_timestamp)
             }
-            _ => tags_code(known.tags),
+            _ => Ok(()),
         }
+    }
+}
+
+/// The keys that the index has of a record; none of rolled-back transactions.
+pub(crate) fn keys_of<'a>(view: &RecordView<'a>, known: &KnownProperties<'a>) -> Option<Keys<'a>> {
+    let kind = sys_flag::transaction_type(view.sys_flag);
+    (kind != sys_flag::TRANSACTION_ROLLBACK).then_some(Keys {
+        topic: view.topic,
+        unique_key: known.unique_key,
+        keys: known.keys,
+    })
+}
+
+/// The hash of the tag; in the schedule topic, the time of delivery.
+pub(crate) fn tags_code_of(
+    view: &RecordView<'_>,
+    known: &KnownProperties<'_>,
+    delay_levels_ms: &[i64],
+) -> i64 {
+    let level = known
+        .delay_level
+        .filter(|_| view.topic == names::SCHEDULE_TOPIC);
+    let level: Option<usize> = level.and_then(|level| level.parse().ok());
+    match level {
+        Some(level) if level > 0 => {
+            let level = level.min(delay_levels_ms.len());
+            let delay_ms = delay_levels_ms.get(level.wrapping_sub(1));
+            view.store_timestamp + delay_ms.copied().unwrap_or(UNKNOWN_LEVEL_DELAY_MS)
+        }
+        _ => tags_code(known.tags),
     }
 }
 

@@ -21,8 +21,8 @@ pub(crate) struct Layout {
     pub(crate) checkpoint: PathBuf,
     pub(crate) disk: Disk,
     pub(crate) deleted_topics: PathBuf,
-    abort: PathBuf,
-    lock: PathBuf,
+    pub(crate) abort: PathBuf,
+    pub(crate) lock: PathBuf,
 }
 
 impl Layout {

@@ -47,6 +47,8 @@ mod upkeep;
 mod open;
 mod store;
 
+pub mod offline;
+
 pub use api::{
     AppendLatency, Appended, AppendedBatch, Arrival, ArrivalListener, Boundary, FlushCallback,
     FlushOutcome, NewBatchItem, NewMessage, PUT_LATENCY_LIMITS_MS, QueryOutcome, QueryRequest,

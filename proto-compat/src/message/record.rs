@@ -48,6 +48,14 @@ pub fn queue_id(record: &[u8]) -> i32 {
     i32_at(record, QUEUE_ID_AT)
 }
 
+/// The physical offset of an encoded record, for those who hold only its front; 0 if even that is
+/// not there.
+pub fn physical_offset(record: &[u8]) -> i64 {
+    let place = record.get(PHYSICAL_OFFSET_AT..);
+    let place = place.and_then(|tail| tail.first_chunk::<8>());
+    place.map_or(0, |bytes| i64::from_be_bytes(*bytes))
+}
+
 fn i32_at(record: &[u8], at: usize) -> i32 {
     let place = record.get(at..).and_then(|tail| tail.first_chunk::<4>());
     place.map_or(0, |bytes| i32::from_be_bytes(*bytes))

@@ -150,10 +150,13 @@ impl ConsumeQueue {
             self.next.store(start / ENTRY, Ordering::Release);
             self.flushed.store(start, Ordering::Release);
         }
+        // Nobody is to read the blanks in front; those in the middle have messages before them.
+        if self.last_physical_offset.load(Ordering::Relaxed) < 0 {
+            self.min.fetch_max(queue_offset, Ordering::AcqRel);
+        }
         while self.next() < queue_offset {
             self.push(&BLANK_ENTRY)?;
         }
-        self.min.fetch_max(queue_offset, Ordering::AcqRel);
         Ok(())
     }
 
@@ -186,7 +189,14 @@ impl ConsumeQueue {
         let first = self.files.first().map_or(0, |file| file.start / ENTRY);
         let from = first.max(self.min.load(Ordering::Acquire));
         let before = |entry: &QueueEntry| Ok(entry.physical_offset < log_min);
-        let min = self.partition_point(from, self.next(), EntryAccess::DISK, before)?;
+        let mut min = self.partition_point(from, self.next(), EntryAccess::DISK, before)?;
+        while self
+            .get(min, EntryAccess::DISK)?
+            .as_ref()
+            .is_some_and(entry::is_blank)
+        {
+            min += 1;
+        }
         self.min.fetch_max(min, Ordering::AcqRel);
         self.files.remove_before(min * ENTRY, usize::MAX)
     }

@@ -43,9 +43,15 @@ impl ConsumeQueue {
         let (mut low, mut high) = (from, to.max(from));
         while low < high {
             let middle = low + (high - low) / 2;
-            let entry = self.get(middle, access)?;
+            // Blank entries, in the middle only after a repair, belong to the one behind them.
+            let mut at = middle;
+            let mut entry = self.get(at, access)?;
+            while at + 1 < high && entry.as_ref().is_some_and(entry::is_blank) {
+                at += 1;
+                entry = self.get(at, access)?;
+            }
             if entry.as_ref().map_or(Ok(true), &before)? {
-                low = middle + 1;
+                low = at + 1;
             } else {
                 high = middle;
             }
@@ -77,8 +83,7 @@ impl ConsumeQueue {
             let kept = entries.count_front(keeps)?;
             if kept > 0 {
                 end = file.start + kept as i64 * ENTRY;
-                let last = Some(entries.get(kept - 1)?).filter(|last| !entry::is_blank(last));
-                last_physical_offset = last.map_or(-1, |last| last.physical_offset);
+                last_physical_offset = last_pointing(&files, end)?;
                 cleared = restore.cut_at.is_some() && entries.clear_behind(kept)?;
                 break;
             }
@@ -130,6 +135,21 @@ impl ConsumeQueue {
         let mut files = self.files.all().into_iter();
         files.try_for_each(|file| file.open_file()?.sync())
     }
+}
+
+/// Where the last entry before `end` points that is not blank; -1 without any.
+fn last_pointing(files: &[Arc<QueueFile>], end: i64) -> io::Result<i64> {
+    for file in files.iter().rev().filter(|file| file.start < end) {
+        let entries = FileEntries::open(file)?;
+        let count = ((file.end().min(end) - file.start) / ENTRY) as usize;
+        for index in (0..count).rev() {
+            let entry = entries.get(index)?;
+            if !entry::is_blank(&entry) {
+                return Ok(entry.physical_offset);
+            }
+        }
+    }
+    Ok(-1)
 }
 
 /// The entries of a file, read without mapping it.
@@ -195,7 +215,7 @@ impl<'a> FileEntries<'a> {
     /// pointed far back: before the one in front of it.
     fn is_whole(&self, index: usize, entry: &QueueEntry) -> io::Result<bool> {
         let (begin, end) = (index * ENTRY_BYTES, (index + 1) * ENTRY_BYTES - 1);
-        if begin / SECTOR_BYTES == end / SECTOR_BYTES {
+        if begin / SECTOR_BYTES == end / SECTOR_BYTES || entry::is_blank(entry) {
             return Ok(true);
         }
         let before = self.get(index - 1)?;
@@ -214,11 +234,20 @@ impl<'a> FileEntries<'a> {
         }
         while low < high {
             let middle = low + (high - low) / 2;
-            if satisfies(&self.get(middle)?) {
-                low = middle + 1;
+            let mut at = middle;
+            let mut entry = self.get(at)?;
+            while at + 1 < high && entry::is_blank(&entry) {
+                at += 1;
+                entry = self.get(at)?;
+            }
+            if satisfies(&entry) {
+                low = at + 1;
             } else {
                 high = middle;
             }
+        }
+        while low > 0 && low < count && entry::is_blank(&self.get(low)?) {
+            low += 1;
         }
         Ok(low)
     }

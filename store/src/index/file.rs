@@ -14,16 +14,16 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use crate::disk::Disk;
 use crate::mapped_file::MappedCells;
 
-const HEADER_BYTES: usize = 40;
-const SLOT_BYTES: usize = 4;
-const ENTRY_BYTES: usize = 20;
+pub(super) const HEADER_BYTES: usize = 40;
+pub(super) const SLOT_BYTES: usize = 4;
+pub(super) const ENTRY_BYTES: usize = 20;
 
-const BEGIN_TIMESTAMP_AT: usize = 0;
-const END_TIMESTAMP_AT: usize = 8;
-const BEGIN_OFFSET_AT: usize = 16;
-const END_OFFSET_AT: usize = 24;
+pub(super) const BEGIN_TIMESTAMP_AT: usize = 0;
+pub(super) const END_TIMESTAMP_AT: usize = 8;
+pub(super) const BEGIN_OFFSET_AT: usize = 16;
+pub(super) const END_OFFSET_AT: usize = 24;
 const USED_SLOTS_AT: usize = 32;
-const NEXT_ENTRY_AT: usize = 36;
+pub(super) const NEXT_ENTRY_AT: usize = 36;
 
 /// Entries get their disk blocks in such steps.
 const BLOCKS_AHEAD_BYTES: usize = 1 << 20;

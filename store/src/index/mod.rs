@@ -5,6 +5,7 @@
 
 pub(crate) mod file;
 pub(crate) mod recovery;
+pub(crate) mod scan;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +42,15 @@ pub(crate) struct Keys<'a> {
     pub(crate) unique_key: Option<&'a str>,
     /// Separated by blanks.
     pub(crate) keys: &'a str,
+}
+
+impl Keys<'_> {
+    /// What the entries of a message hold of its keys, in the entries' order.
+    pub(crate) fn hashes(&self) -> impl Iterator<Item = u32> {
+        let plain = self.keys.split(' ').filter(|key| !key.is_empty());
+        let keys = self.unique_key.into_iter().chain(plain);
+        keys.map(|key| key_hash(self.topic, key))
+    }
 }
 
 impl Index {
@@ -155,9 +165,7 @@ impl Index {
         }
         // A crash may have come between two keys of the last one.
         let begun = end == Some(physical_offset);
-        let plain = keys.keys.split(' ').filter(|key| !key.is_empty());
-        for key in keys.unique_key.into_iter().chain(plain) {
-            let hash = key_hash(keys.topic, key);
+        for hash in keys.hashes() {
             if begun && self.has(hash, physical_offset) {
                 continue;
             }
