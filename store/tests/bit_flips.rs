@@ -392,3 +392,27 @@ fn a_flipped_bit_of_the_filler_loses_nothing() {
         },
     );
 }
+
+#[test]
+fn a_start_after_a_crash_may_demand_checksums() {
+    for record_checksum in [true, false] {
+        let dir = memory_dir();
+        let store = open(StoreOptions {
+            record_checksum,
+            ..options_of_crashed(dir.path())
+        });
+        append_one(&store, 0);
+        append_one(&store, 1);
+        let image = Image::of(dir.path());
+        for (force_record_checksum, expected) in
+            [(false, 2), (true, 2 * i64::from(record_checksum))]
+        {
+            let image = Image::of(image.path());
+            let store = open(StoreOptions {
+                force_record_checksum,
+                ..options_of_crashed(image.path())
+            });
+            assert_eq!(store.queue_range("t", 0).max, expected);
+        }
+    }
+}
