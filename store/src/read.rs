@@ -14,8 +14,10 @@ use crate::shared::Shared;
 
 /// Most bytes of one read, whatever is asked for (Java: `MAX_PULL_MSG_SIZE`).
 const BYTES_MAX: usize = 128 << 20;
-/// Records that lie further apart are not read together.
-const GAP_BYTES_MAX: i64 = 4 << 10;
+/// Records that lie further apart are not read together: copying costs more than a call.
+const GAP_BYTES_MAX_IN_MEMORY: i64 = 4 << 10;
+/// The same for the disk, for which a second access costs more.
+const GAP_BYTES_MAX_ON_DISK: i64 = 64 << 10;
 /// Fewer bytes cannot be asked for.
 const BYTES_MIN: usize = 100;
 
@@ -232,11 +234,15 @@ impl<'a> Scan<'a> {
     fn run_end(&self, look: Look<'_>, entry: &QueueEntry) -> i64 {
         let mut end = extent_of(entry).end();
         let mut taken = self.taken().and(entry);
+        let gap_max = match self.access.wait {
+            Wait::Never => GAP_BYTES_MAX_IN_MEMORY,
+            Wait::Disk => GAP_BYTES_MAX_ON_DISK,
+        };
         let following =
             (look.index + 1..look.segment.len()).map_while(|index| look.segment.get(index));
         for entry in following.filter(|entry| !self.is_filtered_out(entry)) {
             let gap = entry.physical_offset.saturating_sub(end);
-            if !(0..=GAP_BYTES_MAX).contains(&gap) || self.is_full(&entry, taken) {
+            if !(0..=gap_max).contains(&gap) || self.is_full(&entry, taken) {
                 break;
             }
             end = extent_of(&entry).end();

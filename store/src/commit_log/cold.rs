@@ -84,7 +84,7 @@ impl<'a> ColdReader<'a> {
         extent: Extent,
         run_end: impl FnOnce() -> i64,
     ) -> Result<Option<Bytes>, ReadError> {
-        if let Some(bytes) = self.run.slice(extent) {
+        if let Some(bytes) = self.record(extent) {
             return Ok(Some(bytes));
         }
         let (log, wait) = (self.log, self.wait);
@@ -111,7 +111,17 @@ impl<'a> ColdReader<'a> {
             start: extent.start,
             bytes: bytes.into(),
         };
-        Ok(self.run.slice(extent))
+        Ok(self.record(extent))
+    }
+
+    /// A record of the run. From the disk a run is read with much in it that nobody wants: no answer
+    /// shall keep that in memory until it is sent.
+    fn record(&self, extent: Extent) -> Option<Bytes> {
+        let record = self.run.slice(extent)?;
+        Some(match self.wait {
+            Wait::Disk if record.len() < self.run.bytes.len() => Bytes::copy_from_slice(&record),
+            Wait::Disk | Wait::Never => record,
+        })
     }
 
     /// The file that holds an offset, open; nothing if it is gone.
