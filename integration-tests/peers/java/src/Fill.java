@@ -78,8 +78,8 @@ final class Fill {
         }
         Message gone = new Message("Gone-" + run, "TagA", "gone", "soon gone".getBytes(StandardCharsets.UTF_8));
         checked(() -> producer.send(gone, new MessageQueue("Gone-" + run, BROKER, 0)));
-        admin.deleteTopicInBroker(Set.of(address), "Gone-" + run);
-        admin.deleteTopicInNameServer(Set.of(namesrv), "Gone-" + run);
+        delete("Gone-" + run);
+        again();
         consumed();
         returned();
     }
@@ -151,6 +151,22 @@ final class Fill {
                 acknowledged.add("Four " + queue + " " + (result.getQueueOffset() + i));
             }
         }
+    }
+
+    /** A topic that every run deletes and makes again: the log holds more of it than belongs to it. */
+    private void again() throws Exception {
+        createTopic("Again", 1);
+        delete("Again");
+        createTopic("Again", 1);
+        for (int i = 0; i < 3; i++) {
+            // Java finds messages of before the deletion by key, ours does not: so no key is used again.
+            send("Again", 0, new Message("Again", "TagA", run + "-again" + i, new byte[] {1}));
+        }
+    }
+
+    private void delete(String topic) throws Exception {
+        admin.deleteTopicInBroker(Set.of(address), topic);
+        admin.deleteTopicInNameServer(Set.of(namesrv), topic);
     }
 
     /** One committed, one rolled back, one that stays half. */
