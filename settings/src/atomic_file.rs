@@ -106,7 +106,7 @@ impl AtomicFile {
     fn write(&self, content: &[u8]) -> io::Result<()> {
         let parent = self.path.parent().filter(|p| !p.as_os_str().is_empty());
         let directory = parent.unwrap_or(Path::new("."));
-        fs::create_dir_all(directory)?;
+        make_durably(directory)?;
         let mut file = File::create(&self.temporary)?;
         if let Ok(replaced) = fs::metadata(&self.path) {
             // Before there is content: who could not read the old file can not read the new one.
@@ -120,6 +120,21 @@ impl AtomicFile {
         fs::rename(&self.temporary, &self.path)?;
         File::open(directory)?.sync_all()
     }
+}
+
+/// Makes a directory and those above it that are missing, each with a name that lasts.
+fn make_durably(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let parent = directory.parent().filter(|p| !p.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    make_durably(parent)?;
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    File::open(parent)?.sync_all()
 }
 
 /// A second name for the old content, so that the first never points to nothing.

@@ -208,12 +208,20 @@ fn any_life_may_end_at_any_time() {
     for generation in 0..20 {
         let disk = DurableDisk::new(image.path());
         let flush = [ASYNC, FlushMode::Sync][random.below(2) as usize];
-        let store = opened(image.path(), disk.disk(), flush);
+        let mut store = opened(image.path(), disk.disk(), flush);
         ledger = ledger.check(&store);
         work(&store, &disk, &mut ledger, &mut random);
-        if random.below(4) == 0 {
-            disk.hold_flushes(false);
-            store.shutdown();
+        match random.below(4) {
+            0 => {
+                disk.hold_flushes(false);
+                store.shutdown();
+            }
+            1 => {
+                disk.kill(store);
+                store = opened(image.path(), disk.disk(), flush);
+                ledger = ledger.check(&store);
+            }
+            _ => {}
         }
         let block_bytes = [PAGE_BYTES, SECTOR_BYTES][random.below(2) as usize];
         let cut = disk.cut_power(block_bytes);

@@ -177,6 +177,43 @@ fn whatever_fails_when_opening_what_was_acknowledged_stays() {
     });
 }
 
+#[test]
+fn a_file_that_cannot_be_removed_goes_the_next_time() {
+    const HOUR_MS: i64 = 3_600_000;
+    let dir = memory_dir();
+    let disk = DurableDisk::new(dir.path());
+    let clock = Clock::by_hand(START_MS);
+    let options = StoreOptions {
+        reserved_hours: 1,
+        disk: disk.disk(),
+        ..options(dir.path())
+    };
+    let store = open_at(options.clone(), &clock);
+    for number in 0..60 {
+        clock.advance_ms(HOUR_MS / 10);
+        append(&store, "t", 0, &format!("{number}-{}", "x".repeat(300)));
+    }
+    wait_flushed(&store);
+    wait_dispatched(&store);
+    disk.fail(Some(Fault {
+        action: DiskAction::Remove,
+        area: "commitlog".to_owned(),
+        skip: 1,
+        times: 1,
+        os_error: EIO,
+    }));
+    assert_eq!(store.delete_expired(), 0, "an error, logged");
+    assert_eq!(disk.failed(), 1);
+    let min = store.watermarks().min;
+    assert!(min >= 2 * LOG_FILE_BYTES as i64);
+    assert!(Image::of(dir.path()).log_files()[0].0 < min as u64);
+    assert!(store.delete_expired() > 0);
+    assert_eq!(Image::of(dir.path()).log_files()[0].0, min as u64);
+    let expected = bodies(&store, "t", 0);
+    drop(store);
+    assert_eq!(bodies(&open_at(options, &clock), "t", 0), expected);
+}
+
 /// A file system of its own, so small that it is soon full.
 struct SmallDisk {
     dir: tempfile::TempDir,

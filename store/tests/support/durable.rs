@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use thrustmq_store::{Disk, DiskAction, DiskOperation, DiskWatcher};
+use thrustmq_store::{Disk, DiskAction, DiskOperation, DiskWatcher, Store};
 
 use super::Image;
 
@@ -111,9 +111,12 @@ impl DurableDisk {
         self.state().operations_left = Some(operations);
     }
 
-    /// Whether the power failed by [`DurableDisk::cut_power_after`].
-    pub(crate) fn is_dead(&self) -> bool {
-        self.state().dead
+    /// Ends a store as if its process were killed: what it wrote stays in the system's memory.
+    pub(crate) fn kill(&self, store: Store) {
+        self.state().dead = true;
+        self.hold_flushes(false);
+        drop(store);
+        self.state().dead = false;
     }
 
     /// The power fails now. Nothing that the store does from here on counts.
