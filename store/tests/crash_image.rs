@@ -191,6 +191,7 @@ fn work(store: &Store, disk: &DurableDisk, ledger: &mut Ledger, random: &mut Ran
                 disk.hold_flushes(held);
             }
             2 => ledger.append_batch(store, topic, 3).unwrap(),
+            3 if random.below(4) == 0 => ledger.delete_topic(store, topic),
             3 => std::thread::sleep(std::time::Duration::from_millis(random.below(8))),
             _ => {
                 let queue_id = random.below(3) as i32;

@@ -186,7 +186,7 @@ impl DiskWatcher for DurableDisk {
             DiskAction::Remove => drop(state.now.remove(&path)),
             DiskAction::RemoveDirectory => state.now.retain(|name, _| !name.starts_with(&path)),
             DiskAction::Rename => state.rename(&path, &self.below(new_name(operation)).unwrap()),
-            DiskAction::Write => state.rewritten(&path, operation),
+            DiskAction::Write | DiskAction::Clear => state.rewritten(&path, operation),
             DiskAction::FlushMap => {
                 let range = operation.from as usize..operation.to as usize;
                 state.flush(&self.root, &path, range);
@@ -198,7 +198,6 @@ impl DiskWatcher for DurableDisk {
             | DiskAction::Length
             | DiskAction::SetLength
             | DiskAction::Reserve
-            | DiskAction::Clear
             | DiskAction::Map
             | DiskAction::Read
             | DiskAction::ReadInMemory
@@ -269,7 +268,7 @@ impl State {
         }
     }
 
-    /// What was written again is written out by the next flush.
+    /// What was written or cleared is written out by the next flush.
     fn rewritten(&mut self, path: &Path, operation: &DiskOperation<'_>) {
         let first = operation.from as usize / SECTOR_BYTES;
         let end = (operation.to as usize).div_ceil(SECTOR_BYTES);
@@ -329,7 +328,9 @@ impl State {
             let file = fs::OpenOptions::new().write(true).open(operation.path);
             file.unwrap().write_all_at(half, operation.from).unwrap();
         }
-        if !matches!(operation.action, DiskAction::FlushMap | DiskAction::Sync) {
+        // The index is written again through its map, which cannot be seen from here.
+        let is_flush = matches!(operation.action, DiskAction::FlushMap | DiskAction::Sync);
+        if !is_flush || path.starts_with("index") {
             return;
         }
         let Ok(now) = fs::read(root.join(path)) else {
