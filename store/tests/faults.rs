@@ -195,7 +195,10 @@ fn a_file_that_cannot_be_removed_goes_the_next_time() {
     let disk = DurableDisk::new(dir.path());
     let clock = Clock::by_hand(START_MS);
     let options = StoreOptions {
-        reserved_hours: 1,
+        retention: RetentionOptions {
+            reserved_hours: 1,
+            ..RetentionOptions::default()
+        },
         disk: disk.disk(),
         ..options(dir.path())
     };
