@@ -375,3 +375,19 @@ fn nothing_is_deleted_right_after_a_start() {
     assert_eq!(store.watermarks().min, 0);
     assert!(store.delete_expired() > 0, "unless somebody asks for it");
 }
+
+#[test]
+fn what_a_cut_deletion_left_of_a_topic_goes_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(settings(dir.path()));
+    append(&store, "kept", 0, "here");
+    wait_dispatched(&store);
+    drop(store);
+    let queues = dir.path().join("consumequeue");
+    std::fs::create_dir_all(queues.join("gone/0")).unwrap();
+    std::fs::create_dir_all(queues.join("kept/1")).unwrap();
+    let store = open(settings(dir.path()));
+    assert!(!queues.join("gone").exists() && !queues.join("kept/1").exists());
+    assert_eq!(store.topics(), ["kept"]);
+    assert_eq!(bodies(&store, "kept", 0), ["here"]);
+}

@@ -108,6 +108,11 @@ impl ConsumeQueue {
         }
     }
 
+    /// Whether it lies on the disk at all.
+    pub(crate) fn has_files(&self) -> bool {
+        self.files.first().is_some()
+    }
+
     /// Entries that can be read.
     pub(crate) fn range(&self) -> QueueRange {
         // The end first: a queue whose head moves on meanwhile must not look negative.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -69,6 +69,7 @@ impl ConsumeQueues {
                     damaged |= !queues.open_queue(&topic, queue_id)?;
                 }
             }
+            queues.remove_if_empty(&queues.dir.join(&topic))?;
         }
         Ok(OpenedQueues { queues, damaged })
     }
@@ -79,7 +80,11 @@ impl ConsumeQueues {
         let dir = location.dir.clone();
         match ConsumeQueue::open(location) {
             Ok(queue) => {
-                self.insert(queue);
+                if queue.has_files() {
+                    self.insert(queue);
+                } else {
+                    self.remove_if_empty(&dir)?;
+                }
                 Ok(true)
             }
             Err(error @ (OpenError::WrongLength { .. } | OpenError::Gap { .. })) => {
@@ -90,6 +95,15 @@ impl ConsumeQueues {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Removes what a deletion that was cut short left of a topic.
+    fn remove_if_empty(&self, dir: &Path) -> Result<(), OpenError> {
+        if dir.is_dir() && names_in(&self.disk, dir)?.is_empty() {
+            let removed = self.disk.remove_directory(dir);
+            removed.map_err(OpenError::io("remove", dir))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn find(&self, topic: &str, queue_id: i32) -> Option<Arc<ConsumeQueue>> {
