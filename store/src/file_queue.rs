@@ -365,7 +365,8 @@ impl FileQueue {
         if removed.is_empty() {
             return Ok(0);
         }
-        remove_all(&removed)?;
+        // From the end on, so that a crash meanwhile leaves no gap.
+        removed.iter().rev().try_for_each(|file| file.remove())?;
         // What is cut off must not come back once the sequence has grown over it.
         self.disk.sync_directory(&self.dir)?;
         Ok(removed.len())

@@ -8,6 +8,7 @@
 //! Directories whose checkpoint names no offsets, as Java's, go by store times.
 
 mod damage;
+mod queues;
 mod tail;
 mod walk;
 
@@ -21,8 +22,6 @@ use crate::checkpoint::{Checkpoint, CheckpointFile, SafeOffsets};
 use crate::commit_log::CommitLog;
 use crate::commit_log::appender::QueueOffsets;
 use crate::commit_log::reader::Step;
-use crate::consume_queue::ConsumeQueue;
-use crate::consume_queue::search::Restore;
 use crate::consume_queue::table::ConsumeQueues;
 use crate::deletions::Deletions;
 use crate::error::OpenError;
@@ -32,6 +31,7 @@ use crate::index::recovery::{Kept, Trusted};
 use crate::offset::Mark;
 use crate::options::StoreOptions;
 
+use queues::QueuesEnd;
 use walk::{Plan, Purpose, Walked};
 
 /// What recovery works on.
@@ -63,17 +63,6 @@ pub(crate) struct Recovered {
     pub(crate) summary: RecoverySummary,
 }
 
-/// The last message that any queue knows.
-#[derive(Debug, Clone, Copy)]
-struct QueuesEnd {
-    /// Where its record ends; the log's begin if there is none.
-    end: i64,
-    /// When it was stored, milliseconds; 0 if there is none.
-    timestamp: i64,
-    /// The log holds it.
-    fits: bool,
-}
-
 impl Recovery<'_> {
     /// Recovers the directory.
     ///
@@ -84,7 +73,7 @@ impl Recovery<'_> {
         self.check_files()?;
         let queues_lost = self.queues_damaged || self.queues_are_missing();
         let cut_at = self.aborted.then(|| self.crash_start());
-        let queues_cleared = self.restore_queues(cut_at)?;
+        let queues_cut = self.restore_queues(cut_at)?;
         let queues_end = self.queues_end()?;
         let mut plan = match cut_at {
             Some(start) => self.plan_after_crash(start, queues_end)?,
@@ -99,7 +88,8 @@ impl Recovery<'_> {
             walked = self.walk(&plan)?;
         }
         self.refuse_damage(&walked, queues_end)?;
-        self.finish(&plan, &walked, &queues_cleared)
+        self.clear_rests(queues_cut)?;
+        self.finish(&plan, &walked)
     }
 
     /// Decides whether the store was closed cleanly, and whether the checkpoint's offsets count.
@@ -120,21 +110,6 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Consume queues that the checkpoint counted are not there, or were not built to the end.
-    fn queues_are_missing(&self) -> bool {
-        let Some(offsets) = self.checkpoint.offsets else {
-            return false;
-        };
-        let found = self.queues.count();
-        if !self.aborted {
-            return found != offsets.queues || offsets.derived < self.on_disk();
-        }
-        let marks = self.deletions.all().into_iter().map(|(_, mark)| mark);
-        let since = marks.filter(|mark| mark.end >= offsets.derived);
-        let deleted: i64 = since.map(|mark| mark.queues).sum();
-        found.saturating_add(deleted) < offsets.queues
-    }
-
     /// After a crash, everything derived is on the disk for what lies before this offset.
     fn crash_start(&self) -> i64 {
         let min = self.log.min();
@@ -153,70 +128,6 @@ impl Recovery<'_> {
             .rev()
             .find(is_safe)
             .map_or(min, |file| file.start)
-    }
-
-    /// Returns the queues of which something was cleared.
-    fn restore_queues(&self, cut_at: Option<i64>) -> Result<Vec<Arc<ConsumeQueue>>, OpenError> {
-        let restore = Restore {
-            cut_at,
-            log_min: self.log.min(),
-        };
-        let mut cleared = Vec::new();
-        for queue in self.queues.all() {
-            if queue.restore(restore)? {
-                cleared.push(queue);
-            }
-        }
-        self.remove_deleted_topics()?;
-        Ok(cleared)
-    }
-
-    /// A crash may have come between the mark of a deletion and the removal of the queues.
-    fn remove_deleted_topics(&self) -> Result<(), OpenError> {
-        for (topic, mark) in self.deletions.all() {
-            let ids = self.queues.queues_of(&topic);
-            let mut queues = ids.iter().filter_map(|id| self.queues.find(&topic, *id));
-            if !ids.is_empty() && queues.all(|queue| queue.last_physical_offset() < mark.end) {
-                let removed = self.queues.remove_topic(&topic);
-                removed.map_err(OpenError::io("remove queues of", &*topic))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn queues_end(&self) -> Result<QueuesEnd, OpenError> {
-        let queues = self.queues.all();
-        let last = queues
-            .iter()
-            .map(|queue| queue.last_physical_offset())
-            .max();
-        let physical_offset = last.unwrap_or(-1);
-        let min = self.log.min();
-        let none = QueuesEnd {
-            end: min.max(physical_offset.saturating_add(1)),
-            timestamp: 0,
-            fits: physical_offset < min,
-        };
-        let Some(file) = self.log.files.find(physical_offset) else {
-            return Ok(none);
-        };
-        self.look_at(&file, physical_offset, |step| match step {
-            Step::Record(view) => QueuesEnd {
-                end: physical_offset + view.record_bytes as i64,
-                timestamp: view.store_timestamp,
-                fits: true,
-            },
-            Step::NextFile | Step::Stop(_) => none,
-        })
-    }
-
-    /// Whether the queues end where the log has a record. Without offsets, the walk finds out.
-    fn queues_fit(&self, queues_end: QueuesEnd) -> bool {
-        let Some(offsets) = self.checkpoint.offsets else {
-            return queues_end.fits || !self.log.files.is_empty();
-        };
-        let end = offsets.closed.filter(|_| !self.aborted);
-        queues_end.fits && end.is_none_or(|end| queues_end.end <= end)
     }
 
     /// All that was written is there: the walk only has to find the end, if nobody knows it.
@@ -324,12 +235,7 @@ impl Recovery<'_> {
         Ok(plan)
     }
 
-    fn finish(
-        &self,
-        plan: &Plan,
-        walked: &Walked,
-        queues_cleared: &[Arc<ConsumeQueue>],
-    ) -> Result<Recovered, OpenError> {
+    fn finish(&self, plan: &Plan, walked: &Walked) -> Result<Recovered, OpenError> {
         let end = walked.end;
         let cut_bytes = self.cut_log(plan.from, end.end)?;
         let summary = RecoverySummary {
@@ -343,8 +249,6 @@ impl Recovery<'_> {
         };
         tell(&summary, walked.stop.as_ref());
         let min = self.log.min().min(end.end);
-        let synced = self.queues.sync(queues_cleared);
-        synced.map_err(OpenError::io("flush queues of", &self.options.root))?;
         let fitted = self.deletions.fit(min, end.end);
         fitted.map_err(OpenError::io("write deleted topics of", &self.options.root))?;
         let mut queue_offsets = QueueOffsets::default();

@@ -612,3 +612,25 @@ fn building_again_begins_anew_after_a_crash() {
         }
     }
 }
+
+#[test]
+fn many_queues_are_restored_by_several_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(options(dir.path()));
+    let queues = 1_200;
+    for number in 0..2 * queues {
+        append(&store, "many", number % queues, &number.to_string());
+    }
+    wait_dispatched(&store);
+    wait_flushed(&store);
+    let crashed = Image::of(dir.path());
+    drop(store);
+    for root in [crashed.path(), dir.path()] {
+        let store = open(options(root));
+        assert!(!store.recovered().rebuilt);
+        for queue_id in 0..queues {
+            let expected = [queue_id, queue_id + queues].map(|number| number.to_string());
+            assert_eq!(bodies(&store, "many", queue_id), expected);
+        }
+    }
+}

@@ -59,8 +59,8 @@ impl ConsumeQueue {
         Ok(low)
     }
 
-    /// Finds head and end of the queue in its files. Returns whether anything had to be cleared,
-    /// which is not durable yet. Recovery only.
+    /// Finds head and end of the queue in its files. Returns whether anything lies behind the end:
+    /// unless it is written over, it is to be cleared. Recovery only.
     pub(crate) fn restore(&self, restore: Restore) -> Result<bool, OpenError> {
         let done = self.try_restore(restore);
         done.map_err(OpenError::io("restore queue in", self.files.dir()))
@@ -77,18 +77,25 @@ impl ConsumeQueue {
         };
         let mut end = first.start;
         let mut last_physical_offset = -1;
-        let mut cleared = false;
+        let mut is_cut = false;
+        let mut last_file = None;
         for file in files.iter().rev() {
             let entries = FileEntries::open(file)?;
             let kept = entries.count_front(keeps)?;
             if kept > 0 {
                 end = file.start + kept as i64 * ENTRY;
-                last_physical_offset = last_pointing(&files, end)?;
-                cleared = restore.cut_at.is_some() && entries.clear_behind(kept)?;
+                let last = entries.get(kept - 1)?;
+                last_physical_offset = if entry::is_blank(&last) {
+                    last_pointing(&files, end)?
+                } else {
+                    last.physical_offset
+                };
+                is_cut = restore.cut_at.is_some() && entries.has_bytes_behind(kept)?;
+                last_file = Some(entries);
                 break;
             }
         }
-        cleared |= self.files.remove_from(end)? > 0;
+        self.files.remove_from(end)?;
         for file in self.files.all() {
             file.restore((end.min(file.end()) - file.start).max(0) as usize);
         }
@@ -97,18 +104,24 @@ impl ConsumeQueue {
         self.young.restart(end / ENTRY);
         self.last_physical_offset
             .store(last_physical_offset, Ordering::Release);
-        self.restore_head(restore.log_min)?;
-        Ok(cleared)
+        self.restore_head(restore.log_min, last_file)?;
+        Ok(is_cut)
     }
 
     /// As [`ConsumeQueue::drop_before`], without a map.
-    fn restore_head(&self, log_min: i64) -> io::Result<()> {
+    fn restore_head(&self, log_min: i64, last: Option<FileEntries<'_>>) -> io::Result<()> {
+        let mut last = last;
         let files = self.files.all();
         let start = files.first().map_or(0, |file| file.start);
         let mut min = start;
         for file in &files {
             let count = ((file.end().min(self.next() * ENTRY) - file.start) / ENTRY) as usize;
-            let entries = FileEntries::open(file)?;
+            // Most queues have one file, which is open already.
+            let is_last = |last: &mut FileEntries<'_>| last.file.start == file.start;
+            let entries = match last.take_if(is_last) {
+                Some(last) => last,
+                None => FileEntries::open(file)?,
+            };
             let is_expired = |entry: &QueueEntry| entry.physical_offset < log_min;
             let expired = entries.partition_point(count, is_expired)?;
             min = file.start + expired as i64 * ENTRY;
@@ -130,10 +143,23 @@ impl ConsumeQueue {
         self.last_physical_offset.load(Ordering::Acquire)
     }
 
-    /// Forces the files to the disk whole, with what was cleared; recovery only.
+    /// Clears what lies behind the last entry; false if nothing does. Recovery only.
+    pub(crate) fn clear_rest(&self) -> io::Result<bool> {
+        let Some(file) = self.files.last() else {
+            return Ok(false);
+        };
+        let count = ((self.next() * ENTRY - file.start) / ENTRY) as usize;
+        let has_rest = FileEntries::open(&file)?.has_bytes_behind(count)?;
+        if has_rest {
+            file.clear_rest(count * ENTRY_BYTES)?;
+        }
+        Ok(has_rest)
+    }
+
+    /// Forces the last file to the disk, with what was cleared; recovery only.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        let mut files = self.files.all().into_iter();
-        files.try_for_each(|file| file.open_file()?.sync())
+        let last = self.files.last();
+        last.map_or(Ok(()), |last| last.open_file()?.sync())
     }
 }
 
@@ -252,17 +278,9 @@ impl<'a> FileEntries<'a> {
         Ok(low)
     }
 
-    /// Clears what lies behind so many entries; false if nothing does.
-    fn clear_behind(&self, count: usize) -> io::Result<bool> {
+    /// Whether anything lies behind so many entries.
+    fn has_bytes_behind(&self, count: usize) -> io::Result<bool> {
         let from = count * ENTRY_BYTES;
-        if !self.has_bytes_behind(from)? {
-            return Ok(false);
-        }
-        self.file.clear_rest(from)?;
-        Ok(true)
-    }
-
-    fn has_bytes_behind(&self, from: usize) -> io::Result<bool> {
         // The rest of the block is read, the blocks behind it need only be there.
         let next_block = from.next_multiple_of(FRONT_BYTES).min(bytes_of(self.file));
         let mut rest = vec![0; next_block - from];

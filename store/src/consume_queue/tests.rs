@@ -107,11 +107,11 @@ fn restoring_keeps_the_front() {
         let dir = tempfile::tempdir().unwrap();
         drop(filled(dir.path(), 12));
         let queue = ConsumeQueue::open(location(dir.path())).unwrap();
-        let cleared = queue.restore(before(keep_below)).unwrap();
-        assert_eq!(cleared, expected < 12);
+        queue.restore(before(keep_below)).unwrap();
         assert_eq!(queue.next(), expected, "below {keep_below}");
         assert_eq!(queue.put(expected, &entry(50)).unwrap(), Put::Added);
         assert_eq!(get(&queue, expected), Some(entry(50)));
+        queue.clear_rest().unwrap();
         assert_eq!(get(&queue, expected + 1), None);
         let again = ConsumeQueue::open(location(dir.path())).unwrap();
         again.restore(all()).unwrap();
@@ -166,10 +166,10 @@ fn whatever_part_of_the_rest_reached_the_disk_the_front_is_kept() {
             }
             std::fs::write(&path, content).unwrap();
             let queue = ConsumeQueue::open(location).unwrap();
-            queue
-                .restore(before(base + number_kept as i64 * 100))
-                .unwrap();
+            let cut_at = base + number_kept as i64 * 100;
+            let is_cut = queue.restore(before(cut_at)).unwrap();
             assert_eq!(queue.next(), number_kept as i64, "without {sectors:#b}");
+            assert_eq!(queue.clear_rest().unwrap(), is_cut);
             let content = std::fs::read(&path).unwrap();
             assert!(content[safe..].iter().all(|byte| *byte == 0));
         }

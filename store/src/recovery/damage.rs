@@ -13,8 +13,9 @@ use crate::error::OpenError;
 use crate::file_queue::QueueFile;
 use crate::layout::offset_name;
 
+use super::Recovery;
+use super::queues::QueuesEnd;
 use super::walk::Walked;
-use super::{QueuesEnd, Recovery};
 
 impl Recovery<'_> {
     /// The log was on the disk before this offset, for sure; 0 if nobody knows.
