@@ -107,7 +107,7 @@ impl Model {
             80..83 => self.read_by_place(),
             83..86 => self.compare(),
             86..89 => self.pass_time(5_000),
-            89..91 => self.pass_time(HOUR_MS as u64),
+            89..91 => self.pass_time(3 * HOUR_MS as u64),
             91..93 => self.expire(),
             93..94 => self.delete_topic(),
             94..97 => self.reopen(),
@@ -521,7 +521,7 @@ fn from_environment(name: &str, otherwise: u64) -> u64 {
 #[test]
 fn random_use_gives_what_a_vector_gives() {
     let first = seed("random_use_gives_what_a_vector_gives");
-    let steps = from_environment("MODEL_STEPS", 60);
+    let steps = from_environment("MODEL_STEPS", 150);
     for seed in (0..from_environment("MODEL_RUNS", 100)).map(|run| first.wrapping_add(run)) {
         let _run = Run { seed, steps };
         let mut model = Model::new(Random::of(seed));
