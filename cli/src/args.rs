@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::bench::StoreLoad;
 use crate::output;
 use crate::store::StoreCommand;
 
@@ -29,8 +30,9 @@ pub(crate) enum Command {
     Produce(ProduceArguments),
     /// Receive messages.
     Consume(ConsumeArguments),
-    /// Load a broker, ours or any other RocketMQ's, and measure it.
-    Bench(BenchArguments),
+    /// Load a broker, ours or any other RocketMQ's, or the store alone, and measure it.
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Look at a broker's directory, check it, mend it.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -184,19 +186,25 @@ pub(crate) enum Beginning {
     Last,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Load {
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
     /// Send messages.
-    Send,
+    Send(BenchArguments),
     /// Pull what is stored, over and over.
+    Pull(BenchArguments),
+    /// Load the store in this process, without a broker.
+    #[command(subcommand)]
+    Store(StoreLoad),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Load {
+    Send,
     Pull,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArguments {
-    /// What to do.
-    #[arg(value_enum)]
-    pub(crate) load: Load,
     #[command(flatten)]
     pub(crate) name_servers: NameServerArguments,
     /// Topic; it is created if it does not exist.

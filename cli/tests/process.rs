@@ -368,3 +368,30 @@ fn a_store_is_inspected_and_verified() {
         "{damaged:?}"
     );
 }
+
+#[test]
+fn the_store_alone_is_measured() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().to_str().unwrap();
+    let common = ["--dir", dir, "--size", "100", "--queues", "2"];
+    let loads: [(&[&str], &str); 4] = [
+        (
+            &["append", "--messages", "500", "--threads", "2"],
+            "msg/s until queues and index know them",
+        ),
+        (
+            &["append", "--messages", "20", "--flush", "sync"],
+            "Sync flush, 20 messages",
+        ),
+        (&["read", "--bytes", "300KiB"], "reopened, one at random"),
+        (&["recover", "--bytes", "300KiB"], "to open what was closed"),
+    ];
+    for (load, said) in loads {
+        let measured = output(&[&["bench", "store"], load, &common[..]].concat());
+        assert!(measured.status.success(), "{measured:?}");
+        let told = text(&measured.stdout);
+        assert!(told.contains(said), "{told}");
+    }
+    let left = std::fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(left, 0, "everything was removed");
+}

@@ -1,6 +1,6 @@
 //! `thrustmq bench`: load with as little of our own in the way as possible. The client only finds the
 //! queues; the load itself writes frames to sockets: no retries, requests in flight on each connection
-//! at all times.
+//! at all times. `bench store` has no broker: it loads the store itself.
 
 mod answer;
 mod connection;
@@ -11,6 +11,7 @@ mod pull;
 mod report;
 mod requests;
 mod send;
+mod store;
 mod target;
 mod template;
 
@@ -26,7 +27,7 @@ use thrustmq_proto_compat::message::id::UniqueKeys;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::args::{BenchArguments, Load};
+use crate::args::{BenchArguments, BenchCommand, Load};
 use connection::Connection;
 use measured::Measured;
 use pull::{Cursor, PullRequests};
@@ -35,6 +36,8 @@ use requests::Requests;
 use send::SendRequests;
 use target::Target;
 
+pub(crate) use store::StoreLoad;
+
 const PULL_BATCH: u16 = 32;
 
 const WARMING: u8 = 0;
@@ -42,7 +45,15 @@ const MEASURING: u8 = 1;
 const OVER: u8 = 2;
 
 /// Runs the load and prints what it measured.
-pub(crate) async fn run(arguments: BenchArguments) -> anyhow::Result<()> {
+pub(crate) async fn run(command: BenchCommand) -> anyhow::Result<()> {
+    match command {
+        BenchCommand::Send(arguments) => run_load(Load::Send, arguments).await,
+        BenchCommand::Pull(arguments) => run_load(Load::Pull, arguments).await,
+        BenchCommand::Store(load) => store::run(&load),
+    }
+}
+
+async fn run_load(load: Load, arguments: BenchArguments) -> anyhow::Result<()> {
     let targets = target::find(&arguments).await?;
     if targets.is_empty() {
         bail!(
@@ -51,14 +62,14 @@ pub(crate) async fn run(arguments: BenchArguments) -> anyhow::Result<()> {
         );
     }
     let is_empty = |target: &Target| target.queues.iter().all(|q| q.offset_max == q.offset_min);
-    if arguments.load == Load::Pull && targets.iter().any(is_empty) {
+    if load == Load::Pull && targets.iter().any(is_empty) {
         bail!(
             "nothing to pull from '{}': run `thrustmq bench send` first",
             arguments.topic
         );
     }
     let phase = Arc::new(AtomicU8::new(WARMING));
-    let mut loops = start(&arguments, &targets, &phase).await?;
+    let mut loops = start(load, &arguments, &targets, &phase).await?;
     tokio::time::sleep(Duration::from_secs(arguments.warm_up)).await;
     let cpu_before = CpuTimes::now(&arguments)?;
     let started = Instant::now();
@@ -71,7 +82,7 @@ pub(crate) async fn run(arguments: BenchArguments) -> anyhow::Result<()> {
     while let Some(measured) = loops.join_next().await {
         sum.add(measured?);
     }
-    let report = report(&arguments, &targets, sum, Run { seconds, cpu });
+    let report = report(&arguments, &targets, sum, Run { load, seconds, cpu });
     report.print(arguments.json)
 }
 
@@ -98,14 +109,16 @@ impl CpuTimes {
     }
 }
 
-/// How long it was measured, and the CPU time used meanwhile.
+/// What was measured, for how long, and the CPU time used meanwhile.
 struct Run {
+    load: Load,
     seconds: f64,
     cpu: CpuTimes,
 }
 
 /// Connects, and loads every connection in a task of its own.
 async fn start(
+    load: Load,
     arguments: &BenchArguments,
     targets: &[Target],
     phase: &Arc<AtomicU8>,
@@ -113,7 +126,7 @@ async fn start(
     let mut connections = JoinSet::new();
     for target in targets {
         for _ in 0..arguments.connections {
-            let requests = requests(arguments, target, connections.len())?;
+            let requests = requests(load, arguments, target, connections.len())?;
             let address = target.address.clone();
             let stream = connection::open(&address).await?;
             let connection = Connection::new(address, arguments.in_flight, requests, phase.clone());
@@ -125,12 +138,13 @@ async fn start(
 
 /// The requests of connection number `number`.
 fn requests(
+    load: Load,
     arguments: &BenchArguments,
     target: &Target,
     number: usize,
 ) -> anyhow::Result<Requests> {
     let in_flight = usize::from(arguments.in_flight);
-    if arguments.load == Load::Pull {
+    if load == Load::Pull {
         let numbers = number * in_flight..(number + 1) * in_flight;
         let cursors = numbers.filter_map(|number| Cursor::new(&target.queues, number));
         let batch = arguments.batch.unwrap_or(PULL_BATCH);
@@ -151,7 +165,7 @@ fn requests(
 fn report(arguments: &BenchArguments, targets: &[Target], sum: Measured, run: Run) -> Report {
     let messages = sum.messages as f64;
     let per_message = |cpu_us: u64| cpu_us as f64 / messages.max(1.0);
-    let is_pull = arguments.load == Load::Pull;
+    let is_pull = run.load == Load::Pull;
     let report = Report {
         load: if is_pull { "pull" } else { "send" },
         brokers: targets
