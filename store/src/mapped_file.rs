@@ -6,6 +6,23 @@
 //! - [`MappedCells`] is an array of 32-bit cells that are read and written as atomics.
 //!
 //! A map stays valid when its file is unlinked; it goes when the last borrower drops it.
+//!
+//! What the unsafe blocks below rely on, and who sees to it:
+//! - Memory from a map's begin to its length can be read and written for as long as the map lives.
+//!   [`Map::of`] maps whole files of the length asked for. Nothing shortens a mapped file: the store
+//!   has locked its directory (`layout.rs`), and [`MappedCells::clear_from`] and the like, which may
+//!   shorten it for a moment, belong to recovery, when nobody else holds it.
+//! - What is written has blocks on the disk; writing into a hole of a full disk would kill the
+//!   process. [`MappedFile::append`] takes them itself, the index asks [`MappedCells::reserve`].
+//! - A file is mapped as one of the two kinds and by one map at a time: `file_queue.rs` keeps the
+//!   only map of a [`MappedFile`], `index/` that of [`MappedCells`].
+//!
+//! `MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test -p thrustmq-store --lib -- mapped_file
+//! file_queue wakeup flush_waiters --skip clearing_the_rest` runs them under Miri, with memory in
+//! place of maps.
+
+#[cfg(miri)]
+mod without_map;
 
 use std::io;
 use std::path::Path;
@@ -13,7 +30,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use bytes::Bytes;
+#[cfg(not(miri))]
 use memmap2::{Advice, MmapRaw};
+#[cfg(miri)]
+use without_map::{Advice, MmapRaw};
 
 use crate::disk::{Disk, DiskFile};
 
@@ -217,9 +237,9 @@ impl MappedFile {
         let at = self.written.load(Ordering::Relaxed);
         let end = self.room_for(at, bytes.len());
         if let Ok(end) = end {
-            // SAFETY: at..end lies within the map. Nobody reads behind `written`, and nobody else
-            // writes there, for `appending` is held and `written` changes under it only. `bytes`
-            // cannot overlap: a borrow of this map ends before `written`.
+            // SAFETY: at..end lies within the map (`room_for`). Nobody reads behind `written` (see
+            // `slice`), and nobody else writes there, for `appending` is held and `written` changes
+            // under it only. `bytes` cannot overlap: a borrow of this map ends before `written`.
             unsafe {
                 let to = self.map.memory.as_mut_ptr().add(at);
                 std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
@@ -276,7 +296,9 @@ impl MappedFile {
             return None;
         }
         // SAFETY: at..end lies before `written`, thus within the map, was stored before the
-        // acquiring load, and is never written again while the map lives.
+        // acquiring load (`append` releases it), and is never written again while the map lives:
+        // `append` writes behind `written` only, which never falls. The slice borrows `self`, and
+        // with it the map.
         Some(unsafe { std::slice::from_raw_parts(self.map.memory.as_ptr().add(at), length) })
     }
 
@@ -378,8 +400,9 @@ impl MappedCells {
         if !inside || !at.is_multiple_of(4) {
             return None;
         }
-        // SAFETY: the cell lies within the map, which lives as long as `self`; maps begin at a page,
-        // so a multiple of 4 is aligned; all access to this file goes through atomics of this size.
+        // SAFETY: the cell lies within the map (`inside`), which lives as long as the `self` that is
+        // borrowed; maps begin at a page, so a multiple of 4 is aligned; all access to this file
+        // goes through atomics of this size, for nothing else here hands out its memory.
         Some(unsafe { AtomicU32::from_ptr(self.map.memory.as_mut_ptr().add(at).cast()) })
     }
 }
@@ -411,6 +434,32 @@ mod tests {
         assert_eq!((file.written(), file.bytes_left()), (10, 6));
         file.fill();
         assert_eq!(file.slice(10, 6), Some(&[0; 6][..]));
+    }
+
+    #[test]
+    fn one_appends_while_others_read() {
+        const RECORD: [u8; 7] = *b"message";
+        let count = if cfg!(miri) { 40 } else { 20_000 };
+        let (_dir, file) = new_file(RECORD.len() * count);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut read = 0;
+                    while read < file.bytes_left() + file.written() {
+                        let written = file.written();
+                        let new = file.slice(read, written - read).unwrap();
+                        assert!(new.chunks(RECORD.len()).all(|record| record == RECORD));
+                        assert_eq!(file.share().len() % RECORD.len(), 0);
+                        read = written;
+                        std::thread::yield_now();
+                    }
+                });
+            }
+            (0..count).for_each(|_| {
+                file.append(&RECORD).unwrap();
+            });
+        });
+        assert_eq!(file.bytes_left(), 0);
     }
 
     #[test]
@@ -452,6 +501,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(miri))] // it knows no blocks
     fn a_sparse_file_takes_its_blocks_in_growing_steps() {
         use std::os::unix::fs::MetadataExt;
         let dir = tempfile::tempdir().unwrap();

@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn no_notice_is_lost() {
-        const ROUNDS: u32 = 20_000;
+        const ROUNDS: u32 = if cfg!(miri) { 50 } else { 20_000 };
         let wakeup = Arc::new(Wakeup::default());
         let posted = Arc::new(AtomicU32::new(0));
         let seen = Arc::new(AtomicU32::new(0));
