@@ -193,6 +193,7 @@ fn the_thread_deletes_at_its_hour() {
                 ..settings(dir.path()).retention
             },
             clean_interval_ms: 5,
+            disk: Disk::watched(Fullness::of(dir.path())),
             ..settings(dir.path())
         },
         &clock,
