@@ -26,17 +26,21 @@ pub(crate) struct NamesrvLink {
     addresses: Vec<String>,
     client: Client,
     changes: watch::Sender<u64>,
+    /// For each address the number of the last change that it heard of, or could not be told.
+    heard: Vec<watch::Sender<u64>>,
 }
 
 impl NamesrvLink {
     /// `addresses` as `namesrvAddr` has them.
     pub(crate) fn new(addresses: Option<&str>, client: Client) -> Self {
         let addresses = addresses.unwrap_or("").split(SEPARATOR).map(str::trim);
+        let addresses: Vec<String> = addresses
+            .filter(|a| !a.is_empty())
+            .map(str::to_owned)
+            .collect();
         Self {
-            addresses: addresses
-                .filter(|a| !a.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            heard: addresses.iter().map(|_| watch::Sender::new(0)).collect(),
+            addresses,
             client,
             changes: watch::Sender::new(0),
         }
@@ -48,10 +52,30 @@ impl NamesrvLink {
     }
 
     /// A topic or the broker's permission has changed: registers at once with every name server.
-    /// Changes that come while a registration is under way are registered together after it.
-    pub(crate) fn register_soon(&self) {
-        self.changes
-            .send_modify(|change| *change = change.wrapping_add(1));
+    /// Changes that come while a registration is under way are registered together after it: with
+    /// ten thousand topics one takes megabytes. Returns the number of the change.
+    pub(crate) fn register_soon(&self) -> u64 {
+        let mut number = 0;
+        self.changes.send_modify(|change| {
+            *change = change.wrapping_add(1);
+            number = *change;
+        });
+        number
+    }
+
+    /// Notes the last change that the name server of this number heard of, or could not be told.
+    pub(crate) fn heard(&self, address: usize, change: u64) {
+        if let Some(heard) = self.heard.get(address) {
+            heard.send_replace(change);
+        }
+    }
+
+    /// Returns once every name server has heard of a change, or could not be told.
+    pub(crate) async fn all_heard(&self, change: u64) {
+        for heard in &self.heard {
+            // The sender lives as long as `self`, so that this ends by hearing only.
+            let _ = heard.subscribe().wait_for(|heard| *heard >= change).await;
+        }
     }
 
     /// Hears of changes from now on.

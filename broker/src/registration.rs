@@ -30,17 +30,20 @@ const START_WAIT: Duration = Duration::from_millis(3_500);
 /// Registers with all name servers once, then keeps doing so in the background. Returns when each
 /// has answered or failed.
 pub(crate) async fn start(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
-    let addresses = broker.namesrv.addresses();
+    let addresses = broker.namesrv.addresses().iter();
     let mut firsts = JoinSet::new();
-    for address in addresses {
-        // Changes are counted from before the first registration, so that none falls between.
+    for (number, address) in addresses.enumerate() {
         let keeper = Keeper {
             broker: Arc::clone(broker),
+            number,
             address: address.clone(),
             failures: 0,
+            heard: 0,
         };
+        // Changes are counted from before the first registration, so that none falls between.
         let changes = broker.namesrv.changes();
-        firsts.spawn(async move { (keeper.first().await, changes) });
+        let change = *changes.borrow();
+        firsts.spawn(async move { (keeper.first(change).await, changes) });
     }
     let mut tasks = Vec::new();
     while let Some(first) = firsts.join_next().await {
@@ -60,24 +63,11 @@ pub(crate) fn answer_once_registered(
     handled: Handled<()>,
 ) {
     let broker = Arc::clone(broker);
+    let change = broker.namesrv.register_soon();
     broker.runtime.clone().spawn(async move {
-        register_now(&broker).await;
+        broker.namesrv.all_heard(change).await;
         responder.send(handled);
     });
-}
-
-/// Registers with all name servers once; returns when each has answered or failed.
-async fn register_now(broker: &Arc<Broker>) {
-    let mut registrations = JoinSet::new();
-    for address in broker.namesrv.addresses() {
-        let mut keeper = Keeper {
-            broker: Arc::clone(broker),
-            address: address.clone(),
-            failures: 0,
-        };
-        registrations.spawn(async move { keeper.register(true).await });
-    }
-    while registrations.join_next().await.is_some() {}
 }
 
 /// Tells all name servers that the broker leaves.
@@ -98,35 +88,46 @@ pub(crate) async fn unregister(broker: &Arc<Broker>) {
 /// What keeps the broker registered with one name server.
 struct Keeper {
     broker: Arc<Broker>,
+    /// Of the name server, among all.
+    number: usize,
     address: String,
     failures: u32,
+    /// The last change that the name server heard of, or could not be told.
+    heard: u64,
 }
 
 impl Keeper {
-    async fn first(mut self) -> Self {
+    async fn first(mut self, change: u64) -> Self {
         if tokio::time::timeout(START_WAIT, self.register(true))
             .await
             .is_err()
         {
             self.failures = 1;
         }
+        self.told(change);
         self
+    }
+
+    fn told(&mut self, change: u64) {
+        self.heard = change;
+        self.broker.namesrv.heard(self.number, change);
     }
 
     async fn keep(mut self, mut changes: tokio::sync::watch::Receiver<u64>) {
         loop {
             let wait = tokio::time::sleep(self.pause());
-            let is_changed = tokio::select! {
+            tokio::select! {
                 changed = changes.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    true
                 }
-                () = wait => false,
-            };
-            let force = is_changed || self.broker.config.current().force_register;
+                () = wait => {}
+            }
+            let change = *changes.borrow_and_update();
+            let force = change != self.heard || self.broker.config.current().force_register;
             self.register(force).await;
+            self.told(change);
         }
     }
 
