@@ -93,6 +93,8 @@ const OWN_CONFIGURATION: &[&str] = &[
     // Sizes of pools that we chose; one thread appends.
     "sendMessageThreadPoolNums",
     "queryMessageThreadPoolNums",
+    // Ours alone: Java has no limit of bytes.
+    "sendBytesInFlightMax",
     // The Java broker of this test has small files and its own directories and ports.
     "listenPort",
     "haListenPort",

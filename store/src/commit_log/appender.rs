@@ -280,7 +280,10 @@ impl Appender {
     /// Refuses all further appends and returns when the last one is done.
     pub(crate) fn close(&self) {
         self.state().closed = true;
-        if let Some(file) = self.prepared().take() {
+        let mut prepared = self.prepared();
+        // The checkpoint thread runs on for a while, and must not make another one.
+        self.prepare_at.store(0, Ordering::Release);
+        if let Some(file) = prepared.take() {
             let discarded = self.log.files.discard(&file);
             if let Err(error) = discarded {
                 tracing::warn!(%error, "cannot remove the prepared log file");

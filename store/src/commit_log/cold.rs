@@ -14,9 +14,9 @@ use crate::file_reader::{FileReader, Wait};
 /// Most bytes of one read of several records.
 const RUN_BYTES_MAX: usize = 256 << 10;
 /// So many bytes are read of a record whose length is not known; most are shorter.
-const FRONT_BYTES: usize = 4096;
+pub(crate) const FRONT_BYTES: usize = 4096;
 /// No record is longer: a length that says so is damaged (Java: `MAX_PULL_MSG_SIZE`).
-const RECORD_BYTES_MAX: usize = 128 << 20;
+pub(crate) const RECORD_BYTES_MAX: usize = 128 << 20;
 
 /// Where a record should lie.
 #[derive(Debug, Clone, Copy)]

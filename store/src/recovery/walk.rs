@@ -2,6 +2,7 @@
 
 use thrustmq_proto_compat::message::record::{CheckBody, RecordError, RecordView};
 
+use crate::commit_log::cold::{FRONT_BYTES, RECORD_BYTES_MAX};
 use crate::commit_log::reader::{Step, step};
 use crate::consume_queue::Put;
 use crate::dispatch::Targets;
@@ -171,17 +172,31 @@ impl Recovery<'_> {
         Ok(dispatched.put)
     }
 
-    /// Looks at what lies at an offset of a file, the body's checksum included.
+    /// Looks at what lies at an offset of a file, checksums included. By position: a map would bring
+    /// megabytes around it from the disk, and logs have many files.
     pub(super) fn look_at<T>(
         &self,
         file: &QueueFile,
         at: i64,
         look: impl FnOnce(Step<'_>) -> T,
     ) -> Result<T, OpenError> {
-        let map = file.map_for_recovery().map_err(cannot_map(file))?;
-        let from = (at - file.start) as usize;
-        let rest = map.slice(from, map.written().saturating_sub(from));
-        Ok(look(step(rest.unwrap_or_default(), at, CheckBody::Crc)))
+        let open = file
+            .open_file()
+            .map_err(OpenError::io("open", file.path()))?;
+        let left = usize::try_from(file.end() - at).unwrap_or(0);
+        let read = |length: usize| {
+            let mut bytes = vec![0; length];
+            let filled = open.read_exact_at(&mut bytes, (at - file.start) as u64);
+            filled.map_err(OpenError::io("read", file.path()))?;
+            Ok::<_, OpenError>(bytes)
+        };
+        let mut bytes = read(left.min(FRONT_BYTES))?;
+        if let Step::Stop(RecordError::Truncated { need, .. }) = step(&bytes, at, CheckBody::Crc)
+            && need <= left.min(RECORD_BYTES_MAX)
+        {
+            bytes = read(need)?;
+        }
+        Ok(look(step(&bytes, at, CheckBody::Crc)))
     }
 }
 
