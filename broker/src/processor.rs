@@ -15,3 +15,4 @@ mod pull_checks;
 mod send_batch;
 mod send_checks;
 mod send_properties;
+mod send_refusals;

@@ -337,31 +337,42 @@ fn an_interrupt_is_a_clean_stop_too() {
 
 #[test]
 fn a_store_is_inspected_and_verified() {
+    // With an index file of the usual size, most of the time would go into its empty slots.
+    const SLOTS: &str = "1000";
+    const ENTRIES: &str = "4000";
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().to_str().unwrap();
-    let unreadable = output(&["store", "verify", root]);
+    let store = |wanted: &[&str]| {
+        let size = ["--index-slots", SLOTS, "--index-entries", ENTRIES];
+        output(&[&["store"], wanted, &[root], &size].concat())
+    };
+    let unreadable = store(&["verify"]);
     assert_eq!(unreadable.status.code(), Some(2));
-    let (server, ports) = standalone(directory.path());
-    let address = format!("127.0.0.1:{}", ports.namesrv);
+    let mut serve = arguments(directory.path(), &Ports::default());
+    for (key, value) in [("maxHashSlotNum", SLOTS), ("maxIndexNum", ENTRIES)] {
+        serve.extend(["--set".to_owned(), format!("{key}={value}")]);
+    }
+    let server = Server::start(&strs(&serve));
+    let address = format!("127.0.0.1:{}", server.port("name server"));
     let sent = output(&["produce", "t", "hello", "--key", "k", "-n", &address]);
     assert!(sent.status.success(), "{}", text(&sent.stderr));
-    let in_use = output(&["store", "verify", root]);
+    let in_use = store(&["verify"]);
     assert_eq!(in_use.status.code(), Some(2));
     assert!(text(&in_use.stderr).contains("in use"), "{in_use:?}");
     assert_eq!(server.terminate(), 0);
-    let inspected = output(&["store", "inspect", root, "--json"]);
+    let inspected = store(&["inspect", "--json"]);
     let inspected: serde_json::Value = serde_json::from_slice(&inspected.stdout).unwrap();
     assert_eq!(inspected["last_records"][0]["keys"], "k");
     assert_eq!(inspected["log"]["count"], 1);
-    let inspected = text(&output(&["store", "inspect", root]).stdout);
+    let inspected = text(&store(&["inspect"]).stdout);
     assert!(inspected.contains("last 1 records"), "{inspected}");
-    let sound = output(&["store", "verify", root]);
+    let sound = store(&["verify"]);
     assert_eq!(sound.status.code(), Some(0), "{sound:?}");
     assert!(text(&sound.stdout).contains("1 records in 1 log files"));
     let log = directory.path().join("commitlog/00000000000000000000");
     let mut file = std::fs::OpenOptions::new().write(true).open(log).unwrap();
     std::io::Write::write_all(&mut file, b"damage").unwrap();
-    let damaged = output(&["store", "verify", root]);
+    let damaged = store(&["verify"]);
     assert_eq!(damaged.status.code(), Some(1), "{damaged:?}");
     assert!(
         text(&damaged.stdout).contains("store repair"),

@@ -4,182 +4,18 @@
 //! The list grows by its one appender and shrinks at its head by retention. Files are mapped when
 //! first used and unmapped when idle, so that many queues fit a process.
 
+mod file;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 use crate::error::{OpenError, ReadError};
-use crate::file_reader::FileReader;
 use crate::layout::{names_in, offset_name, offset_of_name};
-use crate::mapped_file::{MappedFile, Place, Used};
+use crate::mapped_file::Place;
 
-/// One file of the sequence.
-#[derive(Debug)]
-pub(crate) struct QueueFile {
-    /// Offset at which it begins.
-    pub(crate) start: i64,
-    disk: Disk,
-    path: PathBuf,
-    bytes: usize,
-    place: Place,
-    state: Mutex<FileState>,
-}
-
-#[derive(Debug)]
-enum FileState {
-    Mapped { file: Arc<MappedFile>, used: bool },
-    Unmapped(Used),
-}
-
-impl QueueFile {
-    /// Offset behind its last byte.
-    pub(crate) fn end(&self) -> i64 {
-        self.start.saturating_add(self.bytes as i64)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Makes the file on the disk, and its map.
-    fn create(&self) -> io::Result<()> {
-        let file = MappedFile::create(&self.disk, &self.path, self.bytes, self.place)?;
-        *self.state() = FileState::Mapped {
-            file: Arc::new(file),
-            used: true,
-        };
-        Ok(())
-    }
-
-    /// The map, made now if it is not there.
-    pub(crate) fn map(&self) -> io::Result<Arc<MappedFile>> {
-        let mut state = self.state();
-        match &mut *state {
-            FileState::Mapped { file, used } => {
-                *used = true;
-                Ok(Arc::clone(file))
-            }
-            FileState::Unmapped(used) => {
-                let file = Arc::new(self.open(*used)?);
-                *state = FileState::Mapped {
-                    file: Arc::clone(&file),
-                    used: true,
-                };
-                Ok(file)
-            }
-        }
-    }
-
-    /// The file, to be read by position; nothing if it is not there any more.
-    pub(crate) fn reader(&self) -> Result<Option<FileReader>, ReadError> {
-        match self.disk.open_to_read(&self.path) {
-            Ok(file) => Ok(Some(FileReader::new(file))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(ReadError::disk(&self.path, 0)(error)),
-        }
-    }
-
-    /// The file without a map; recovery only.
-    pub(crate) fn open_file(&self) -> io::Result<DiskFile> {
-        self.disk.open(&self.path)
-    }
-
-    /// The whole file, whatever of it counts: for recovery, which finds that out.
-    pub(crate) fn map_for_recovery(&self) -> io::Result<MappedFile> {
-        self.open(Used::written(self.bytes))
-    }
-
-    fn open(&self, used: Used) -> io::Result<MappedFile> {
-        MappedFile::open(&self.disk, &self.path, self.bytes, used, self.place)
-    }
-
-    /// Says how much of the file counts; recovery only.
-    pub(crate) fn restore(&self, written: usize) {
-        assert!(written <= self.bytes, "written {written} of {}", self.bytes);
-        *self.state() = FileState::Unmapped(Used::written(written));
-    }
-
-    /// Clears what lies behind the bytes that count, so that it can never be taken for written.
-    /// Of what is derived, the clearing is durable with the next flush of the file.
-    pub(crate) fn clear_rest(&self, written: usize) -> io::Result<()> {
-        if written == self.bytes {
-            return Ok(());
-        }
-        let file = self.disk.open(&self.path)?;
-        file.clear_from(written as u64)?;
-        if self.place == Place::Reserved {
-            file.sync()?;
-        }
-        Ok(())
-    }
-
-    /// Unmaps if nobody used it since the last call and nobody holds it.
-    fn unmap_if_idle(&self) -> bool {
-        if let FileState::Mapped { used, .. } = &mut *self.state()
-            && std::mem::take(used)
-        {
-            return false;
-        }
-        self.unmap_if_free()
-    }
-
-    /// Unmaps if nobody holds it.
-    fn unmap_if_free(&self) -> bool {
-        let mut state = self.state();
-        let used = match &*state {
-            FileState::Mapped { file, .. } if Arc::strong_count(file) == 1 => file.used(),
-            FileState::Mapped { .. } | FileState::Unmapped(_) => return false,
-        };
-        *state = FileState::Unmapped(used);
-        true
-    }
-
-    /// Whether somebody holds the map, as answers do that are being sent.
-    pub(crate) fn is_held(&self) -> bool {
-        match &*self.state() {
-            FileState::Mapped { file, .. } => Arc::strong_count(file) > 1,
-            FileState::Unmapped(_) => false,
-        }
-    }
-
-    /// Forces a range of offsets to the disk.
-    pub(crate) fn flush(&self, from: i64, to: i64) -> io::Result<()> {
-        let inside = |offset: i64| (offset.clamp(self.start, self.end()) - self.start) as usize;
-        self.map()?.flush(inside(from), inside(to))
-    }
-
-    /// Writes a range of offsets again, as it is, and forces it to the disk. After a flush that failed
-    /// the system takes the bytes in its memory for written: no other flush would write them.
-    fn write_again(&self, from: i64, to: i64) -> io::Result<()> {
-        const STEP_BYTES: usize = 1 << 20;
-        let inside = |offset: i64| (offset.clamp(self.start, self.end()) - self.start) as u64;
-        let (mut at, to) = (inside(from), inside(to));
-        let file = self.disk.open(&self.path)?;
-        let mut buffer = vec![0; STEP_BYTES];
-        while at < to {
-            let step = (to - at).min(STEP_BYTES as u64);
-            let bytes = buffer.get_mut(..step as usize).unwrap_or_default();
-            file.read_exact_at(bytes, at)?;
-            file.write_all_at(bytes, at)?;
-            at += step;
-        }
-        file.sync()
-    }
-
-    fn length(&self) -> Result<u64, OpenError> {
-        let length = self.disk.length(&self.path);
-        length.map_err(OpenError::io("read length of", &self.path))
-    }
-
-    fn remove(&self) -> io::Result<()> {
-        self.disk.remove(&self.path)
-    }
-
-    fn state(&self) -> MutexGuard<'_, FileState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+pub(crate) use file::QueueFile;
 
 /// The files of one sequence, in order and without a gap.
 #[derive(Debug)]
@@ -218,7 +54,7 @@ impl FileQueue {
         queue.drop_unfinished(&mut files)?;
         for (file, next) in files.iter().zip(files.iter().skip(1)) {
             if file.end() != next.start {
-                let path = next.path.clone();
+                let path = next.path().to_owned();
                 return Err(OpenError::Gap { path, repair: None });
             }
         }
@@ -229,7 +65,7 @@ impl FileQueue {
     fn files_in_directory(&self) -> Result<Vec<Arc<QueueFile>>, OpenError> {
         let names = names_in(&self.disk, &self.dir)?;
         let starts = names.iter().filter_map(|name| offset_of_name(name));
-        let file = |start| Arc::new(self.file(start, self.file_bytes));
+        let file = |start| Arc::new(QueueFile::of(self, start, self.file_bytes));
         Ok(starts.map(file).collect())
     }
 
@@ -240,14 +76,15 @@ impl FileQueue {
             if length > 0 {
                 break;
             }
-            last.remove().map_err(OpenError::io("remove", &last.path))?;
+            last.remove()
+                .map_err(OpenError::io("remove", last.path()))?;
             files.pop();
         }
         for file in files {
             let found = file.length()?;
             let expected = self.file_bytes as u64;
             if found != expected {
-                let path = file.path.clone();
+                let path = file.path().to_owned();
                 return Err(OpenError::WrongLength {
                     path,
                     found,
@@ -316,13 +153,13 @@ impl FileQueue {
     pub(crate) fn make(&self, start: i64) -> io::Result<Arc<QueueFile>> {
         let mut changed = self.disk.make_directories(&self.dir)?;
         changed.push(self.dir.clone());
-        let file = Arc::new(self.file(start, 0));
+        let file = Arc::new(QueueFile::of(self, start, 0));
         file.remove()?;
         file.create()?;
         match self.place {
             // A log file has to be found after a power cut, whatever is written to it.
             Place::Reserved => {
-                self.disk.open(&file.path)?.sync()?;
+                self.disk.open(file.path())?.sync()?;
                 self.sync_directories(&changed)?;
             }
             // What is derived only has to be found once a checkpoint promises it.
@@ -434,17 +271,6 @@ impl FileQueue {
             .iter()
             .filter(|file| file.unmap_if_idle())
             .count()
-    }
-
-    fn file(&self, start: i64, written: usize) -> QueueFile {
-        QueueFile {
-            start,
-            disk: self.disk.clone(),
-            path: self.dir.join(offset_name(start)),
-            bytes: self.file_bytes,
-            place: self.place,
-            state: Mutex::new(FileState::Unmapped(Used::written(written))),
-        }
     }
 
     fn unsynced(&self) -> MutexGuard<'_, Vec<PathBuf>> {

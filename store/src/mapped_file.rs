@@ -21,6 +21,7 @@
 //! file_queue wakeup flush_waiters --skip clearing_the_rest` runs them under Miri, with memory in
 //! place of maps.
 
+mod place;
 #[cfg(miri)]
 mod without_map;
 
@@ -36,6 +37,8 @@ use memmap2::{Advice, MmapRaw};
 use without_map::{Advice, MmapRaw};
 
 use crate::disk::{Disk, DiskFile};
+
+pub(crate) use place::{Place, Used};
 
 /// Maps that exist now; a process may have some 65,000.
 static MAPS: AtomicUsize = AtomicUsize::new(0);
@@ -127,16 +130,6 @@ impl Drop for Map {
     }
 }
 
-/// Which blocks of the disk a file takes, so that a full disk is an error and not a fault when the
-/// map is written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// All of them, when it is made or first appended to.
-    Reserved,
-    /// Those that are about to be written, and some ahead.
-    Sparse,
-}
-
 /// An append-only mapped file.
 #[derive(Debug)]
 pub(crate) struct MappedFile {
@@ -148,23 +141,6 @@ pub(crate) struct MappedFile {
     reserved: AtomicUsize,
     /// Held by the one call that is appending.
     appending: AtomicBool,
-}
-
-/// How much of an append-only file is in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Used {
-    /// Bytes that are there for good.
-    pub(crate) written: usize,
-    /// Bytes that are known to have their blocks.
-    pub(crate) reserved: usize,
-}
-
-impl Used {
-    /// So many bytes are written, and of others nothing is known.
-    pub(crate) fn written(written: usize) -> Self {
-        let reserved = written;
-        Self { written, reserved }
-    }
 }
 
 impl MappedFile {

@@ -21,11 +21,12 @@ use thrustmq_proto_compat::message::property_name as name;
 use thrustmq_proto_compat::message::sys_flag;
 use thrustmq_proto_compat::response_code::ResponseCode;
 use thrustmq_remoting::{Incoming, Refusal, Reply, Responder};
-use thrustmq_store::{AppendError, DiskPlace, FlushOutcome, NewMessage, NotWritable};
+use thrustmq_store::{FlushOutcome, NewMessage};
 
 use super::send_batch;
 use super::send_checks::{check_send, group_topic};
 use super::send_properties::{Additions, Found, to_store};
+use super::send_refusals::{append_refusal, illegal};
 use crate::broker::Broker;
 use crate::config::{BrokerConfig, FlushDiskType};
 use crate::delay::SCHEDULE_PROPERTIES_BYTES_MAX;
@@ -362,44 +363,4 @@ fn answer(broker: &Broker, config: &BrokerConfig, stored: Stored, responder: Res
     broker
         .store
         .when_flushed(stored.end_offset, Box::new(finish));
-}
-
-pub(super) fn illegal(config: &BrokerConfig) -> Refusal {
-    refusal::message_illegal(config.message_bytes_max)
-}
-
-/// What a producer is told when the store does not take its message (03 §3.2, 9).
-pub(super) fn append_refusal(config: &BrokerConfig, error: &AppendError) -> Refusal {
-    match error {
-        AppendError::Illegal { .. } | AppendError::PropertiesTooLong { .. } => illegal(config),
-        AppendError::NotWritable(NotWritable::DiskFull(full)) => {
-            refusal::disk_full(full, full_dir(config, full.place))
-        }
-        AppendError::NotWritable(reason) => refusal::store_not_writable(reason),
-        AppendError::ShutDown => refusal::store_not_writable("the broker is shutting down"),
-        AppendError::CreateFile { source } => {
-            tracing::error!(error = %source, "no file to append to");
-            refusal::file_not_created()
-        }
-        AppendError::PageCacheBusy { held_ms } => refusal::page_cache_busy(*held_ms),
-    }
-}
-
-/// The directory whose disk is full.
-fn full_dir(config: &BrokerConfig, place: DiskPlace) -> &str {
-    match (place, &config.commit_log_dir) {
-        (DiskPlace::CommitLog, Some(dir)) => dir,
-        (DiskPlace::CommitLog | DiskPlace::ConsumeQueues, _) => &config.store_root_dir,
-    }
-}
-
-/// The name that Java gives the state of a failed append, which ends up in remarks of send-backs.
-pub(super) fn append_status(error: &AppendError) -> &'static str {
-    match error {
-        AppendError::Illegal { .. } => "MESSAGE_ILLEGAL",
-        AppendError::PropertiesTooLong { .. } => "PROPERTIES_SIZE_EXCEEDED",
-        AppendError::NotWritable(_) | AppendError::ShutDown => "SERVICE_NOT_AVAILABLE",
-        AppendError::CreateFile { .. } => "CREATE_MAPPED_FILE_FAILED",
-        AppendError::PageCacheBusy { .. } => "OS_PAGE_CACHE_BUSY",
-    }
 }

@@ -17,8 +17,9 @@ use thrustmq_remoting::{Handled, Incoming, Refusal, Reply, Responder};
 use thrustmq_store::ReadError;
 
 use super::cold::run_cold;
-use super::send::{VERSION_3_4_9, any_queue, append_status, dead_letter_topic};
+use super::send::{VERSION_3_4_9, any_queue, dead_letter_topic};
 use super::send_checks::group_topic;
+use super::send_refusals::append_status;
 use crate::broker::Broker;
 use crate::refusal;
 use crate::topic::PERM_WRITE;

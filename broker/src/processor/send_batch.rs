@@ -8,8 +8,9 @@ use thrustmq_proto_compat::message::sys_flag;
 use thrustmq_remoting::Refusal;
 use thrustmq_store::AppendedBatch;
 
-use super::send::{Sending, Stored, append_refusal, illegal};
+use super::send::{Sending, Stored};
 use super::send_properties::Found;
+use super::send_refusals::{append_refusal, illegal};
 use crate::refusal;
 
 /// Longest topic of a batch.

@@ -13,7 +13,12 @@ mod queue_files;
 
 mod index_check;
 mod log_check;
+mod queue_facts;
+
+mod entry_check;
 mod queue_check;
+
+mod log_tail;
 
 mod inspect;
 mod repair;
@@ -25,7 +30,8 @@ pub use directory::DirectoryOptions;
 pub use finding::{Finding, FindingKind, Findings};
 pub use inspect::{
     CheckpointOffsets, CheckpointTimes, FileSummary, IndexSummary, InspectRequest, Inspection,
-    QueueSummary, RecordSummary, inspect,
+    QueueSummary, inspect,
 };
+pub use log_tail::RecordSummary;
 pub use repair::{Change, LostMessages, Repair, repair};
 pub use verify::{Verification, bytes_to_verify, verify};

@@ -13,11 +13,13 @@ use crate::layout::Layout;
 
 use super::block::OnRead;
 use super::directory::{DirectoryOptions, OffsetFile, SharedLock, offset_files, usual_length};
+use super::entry_check::{LogOfEntries, QueuesChecked};
 use super::finding::{FindingKind, Findings};
 use super::index_check::{IndexChecker, IndexFiles};
 use super::log_check::{LogCheck, WalkedFile};
 use super::log_walk::{Ending, FileWalk, LogFileReader};
-use super::queue_check::{LogOfEntries, QueueChecker, QueueFacts, QueuesChecked, Standing};
+use super::queue_check::{QueueChecker, Standing};
+use super::queue_facts::QueueFacts;
 use super::repair_write::is_filler;
 
 /// Threads that read the log: one computes checksums while the other waits for the disk.
