@@ -32,6 +32,9 @@ final class Clients {
         consumer.setNamesrvAddr(namesrv);
         consumer.setInstanceName(group + "-" + System.nanoTime());
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        // A rebalance raises the subscription's version and skips its heartbeat if another is under way: until the
+        // next one, 30 s later by default, every broker refuses the pulls with code 24.
+        consumer.setHeartbeatBrokerInterval(1_000);
         consumer.subscribe(topic, tags);
         consumer.setMessageListener((MessageListenerConcurrently) (messages, context) -> {
             messages.forEach(sink);
