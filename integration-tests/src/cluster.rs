@@ -72,18 +72,8 @@ impl Cluster {
 
     /// The command line of [`Cluster::standalone`]: to start a second one beside it is an error worth testing.
     pub fn standalone_command(&self, settings: &[&str]) -> Command {
-        let mut command = Command::new(toolchain::thrustmq());
-        command
-            .arg("standalone")
-            .args(["--bind", "127.0.0.1", "--advertise", "127.0.0.1"])
-            .args(["--namesrv-port", &self.namesrv_port.to_string()])
-            .args(["--broker-port", &self.broker_ports[0].to_string()])
-            .arg("--data")
-            .arg(self.directory.path().join("data"));
-        for setting in settings {
-            command.args(["--set", setting]);
-        }
-        command
+        let ports = (self.namesrv_port, self.broker_ports[0]);
+        standalone_command(self.directory.path(), ports, settings)
     }
 
     /// A cluster with our name server and no broker yet.
@@ -298,6 +288,23 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+/// Starts our name server and broker in one process, with its data under `directory`; the ports are those of the name
+/// server and of the broker.
+pub fn standalone_command(directory: &Path, ports: (u16, u16), settings: &[&str]) -> Command {
+    let mut command = Command::new(toolchain::thrustmq());
+    command
+        .arg("standalone")
+        .args(["--bind", "127.0.0.1", "--advertise", "127.0.0.1"])
+        .args(["--namesrv-port", &ports.0.to_string()])
+        .args(["--broker-port", &ports.1.to_string()])
+        .arg("--data")
+        .arg(directory.join("data"));
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
+    command
 }
 
 fn finish(member: Member, allowed: &[&str]) -> anyhow::Result<()> {

@@ -3,14 +3,13 @@
 //! SIGKILL takes the process and leaves the page cache, so that even with an asynchronous flush nothing may be missing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::process::Command;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Context;
+use thrustmq_integration_tests::cluster::standalone_command;
 use thrustmq_integration_tests::ports::free_port;
 use thrustmq_integration_tests::server::Server;
-use thrustmq_integration_tests::toolchain;
 use thrustmq_integration_tests::wait::wait_for;
 use thrustmq_integration_tests::wire::{self, RawConnection};
 use thrustmq_proto_compat::message::record::{self, CheckBody};
@@ -111,25 +110,17 @@ impl Victim {
     }
 
     fn start(&self, run: u64) -> anyhow::Result<Server> {
-        let mut command = Command::new(toolchain::thrustmq());
-        command
-            .arg("standalone")
-            .args(["--bind", "127.0.0.1", "--advertise", "127.0.0.1"])
-            .args(["--namesrv-port", &self.namesrv_port.to_string()])
-            .args(["--broker-port", &self.broker_port.to_string()])
-            .arg("--data")
-            .arg(self.directory.path().join("data"));
         // Small files, so that kills come at their borders too.
-        for setting in [
+        let settings = [
             "mappedFileSizeCommitLog=1048576",
             "mappedFileSizeConsumeQueue=20000",
             "maxHashSlotNum=1000",
             "maxIndexNum=5000",
             "defaultTopicQueueNums=4",
             &format!("flushDiskType={}", self.flush),
-        ] {
-            command.args(["--set", setting]);
-        }
+        ];
+        let ports = (self.namesrv_port, self.broker_port);
+        let command = standalone_command(self.directory.path(), ports, &settings);
         Server::start(command, self.directory.path(), &format!("run-{run}"))
     }
 

@@ -3,13 +3,12 @@
 //! 1,000 topics of 8 queues by default; THRUSTMQ_TOPICS asks for another number.
 
 use std::fs;
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::Context;
+use thrustmq_integration_tests::cluster::standalone_command;
 use thrustmq_integration_tests::ports::free_port;
 use thrustmq_integration_tests::server::Server;
-use thrustmq_integration_tests::toolchain;
 use thrustmq_integration_tests::wire::{self, Answer, RawConnection};
 
 const QUEUES: usize = 8;
@@ -77,14 +76,8 @@ impl Host {
     }
 
     fn start(&self, name: &str) -> anyhow::Result<Running> {
-        let mut command = Command::new(toolchain::thrustmq());
-        command
-            .arg("standalone")
-            .args(["--bind", "127.0.0.1", "--advertise", "127.0.0.1"])
-            .args(["--namesrv-port", &self.namesrv_port.to_string()])
-            .args(["--broker-port", &self.broker_port.to_string()])
-            .arg("--data")
-            .arg(self.directory.path().join("data"));
+        let ports = (self.namesrv_port, self.broker_port);
+        let command = standalone_command(self.directory.path(), ports, &[]);
         let mut server = Server::start(command, self.directory.path(), name)?;
         server.wait_for_log("ready after")?;
         Ok(Running { server })
