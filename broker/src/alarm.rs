@@ -1,4 +1,4 @@
-//! When the delivery thread has to wake: the time of the next message that is due.
+//! When a thread that delivers has to wake: the time of the next message that is due.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,7 +11,7 @@ struct State {
 
 /// Set by arrivals, waited for by one thread.
 #[derive(Debug)]
-pub(super) struct Alarm {
+pub(crate) struct Alarm {
     state: Mutex<State>,
     rung: Condvar,
 }
@@ -30,7 +30,7 @@ impl Default for Alarm {
 
 impl Alarm {
     /// Wakes the waiting thread at `due_ms`, if it would wake later.
-    pub(super) fn set_before(&self, due_ms: i64) {
+    pub(crate) fn set_before(&self, due_ms: i64) {
         let mut state = self.lock();
         if due_ms < state.due_ms {
             state.due_ms = due_ms;
@@ -39,17 +39,18 @@ impl Alarm {
     }
 
     /// Forgets the time; arrivals from now on set it again.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.lock().due_ms = i64::MAX;
     }
 
     /// Waits until the set time may have come, at most `wait_ms_max`; `now_ms` gives the time.
-    pub(super) fn wait(&self, now_ms: impl Fn() -> i64, wait_ms_max: i64) {
+    pub(crate) fn wait(&self, now_ms: impl Fn() -> i64, wait_ms_max: i64) {
         let started_ms = now_ms();
         let mut state = self.lock();
         while !state.stopped {
             let now_ms = now_ms();
-            let left_ms = state.due_ms.min(started_ms.saturating_add(wait_ms_max)) - now_ms;
+            let until_ms = state.due_ms.min(started_ms.saturating_add(wait_ms_max));
+            let left_ms = until_ms.saturating_sub(now_ms);
             if left_ms <= 0 {
                 return;
             }
@@ -60,13 +61,13 @@ impl Alarm {
     }
 
     /// Ends all waiting for good.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.lock().stopped = true;
         self.rung.notify_all();
     }
 
     /// Whether waiting has ended for good.
-    pub(super) fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.lock().stopped
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use thrustmq_proto_compat::message::tags_code::string_hash;
 use thrustmq_store::RecordFilter;
 
-const ALL: &str = "*";
+pub(super) const ALL: &str = "*";
 const TAG_SEPARATOR: &str = "||";
 
 /// A set of tag hashes, or everything.
