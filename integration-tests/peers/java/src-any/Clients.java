@@ -9,17 +9,21 @@ import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageExt;
-import org.apache.rocketmq.remoting.protocol.ResponseCode;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /** Clients with the settings that all programs share. */
 final class Clients {
+    /** Three seconds by default, in which a loaded machine may do nothing at all. */
+    static final int API_TIMEOUT_MS = 15_000;
+    private static final int SYSTEM_BUSY = 2;
+
     private Clients() {
     }
 
     static DefaultMQProducer producer(String namesrv, String group) throws MQClientException {
         DefaultMQProducer producer = new DefaultMQProducer(group);
         producer.setNamesrvAddr(namesrv);
+        producer.setMqClientApiTimeout(API_TIMEOUT_MS);
         producer.setInstanceName(group + "-" + System.nanoTime());
         producer.setSendMsgTimeout(10_000); // a loaded machine may stand still for a while
         producer.start();
@@ -30,6 +34,7 @@ final class Clients {
         throws MQClientException {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
         consumer.setNamesrvAddr(namesrv);
+        consumer.setMqClientApiTimeout(API_TIMEOUT_MS);
         consumer.setInstanceName(group + "-" + System.nanoTime());
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         // A rebalance raises the subscription's version and skips its heartbeat if another is under way: until the
@@ -45,8 +50,9 @@ final class Clients {
     }
 
     static DefaultMQAdminExt admin(String namesrv) throws MQClientException {
-        DefaultMQAdminExt admin = new DefaultMQAdminExt();
+        DefaultMQAdminExt admin = new DefaultMQAdminExt(API_TIMEOUT_MS);
         admin.setNamesrvAddr(namesrv);
+        admin.setMqClientApiTimeout(API_TIMEOUT_MS);
         admin.setInstanceName("admin-" + System.nanoTime());
         admin.start();
         return admin;
@@ -54,7 +60,7 @@ final class Clients {
 
     /** A busy broker did not store the message and asks to send it again; a slow machine makes brokers busy. */
     static boolean isBusy(Throwable e) {
-        return e instanceof MQBrokerException && ((MQBrokerException) e).getResponseCode() == ResponseCode.SYSTEM_BUSY;
+        return e instanceof MQBrokerException && ((MQBrokerException) e).getResponseCode() == SYSTEM_BUSY;
     }
 
     interface Send<T> {
@@ -84,7 +90,7 @@ final class Clients {
             for (var broker : admin.examineBrokerClusterInfo().getBrokerAddrTable().values()) {
                 admin.createAndUpdateTopicConfig(broker.selectBrokerAddr(), new TopicConfig(topic, queues, queues, 6));
             }
-            Peer.await("the route of " + topic, 10_000, () -> {
+            Peer.await("the route of " + topic, 60_000, () -> {
                 try {
                     return admin.examineTopicRouteInfo(topic).getQueueDatas().size() == brokers.size();
                 } catch (Exception e) {

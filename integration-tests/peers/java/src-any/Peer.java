@@ -1,3 +1,4 @@
+import java.lang.reflect.InvocationTargetException;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
@@ -10,19 +11,31 @@ public final class Peer {
     private Peer() {
     }
 
-    interface Program {
-        String run(Map<String, String> options) throws Exception;
+    /** Class and method by name: which of them there are depends on the version of the client. */
+    private static final Map<String, String> PROGRAMS = Map.ofEntries(
+        Map.entry("send-receive", "SendReceive.run"),
+        Map.entry("rebalance", "Rebalance.run"),
+        Map.entry("orderly", "Orderly.run"),
+        Map.entry("orderly-child", "Orderly.child"),
+        Map.entry("restart-load", "RestartLoad.run"),
+        Map.entry("admin", "Admin.run"),
+        Map.entry("sql92", "Sql92.run"),
+        Map.entry("sql-restart", "SqlRestart.run"),
+        Map.entry("namespaced", "Namespaced.run"),
+        Map.entry("conformance", "Conformance.run"),
+        Map.entry("mirror", "Mirror.run"),
+        Map.entry("traces", "Traces.run"));
+
+    private static Object run(String program, Map<String, String> options) throws Throwable {
+        String[] name = PROGRAMS.get(program).split("\\.");
+        try {
+            return Class.forName(name[0]).getDeclaredMethod(name[1], Map.class).invoke(null, options);
+        } catch (InvocationTargetException e) {
+            throw e.getCause();
+        }
     }
 
-    private static final Map<String, Program> PROGRAMS = Map.of(
-        "send-receive", SendReceive::run,
-        "features", Features::run,
-        "rebalance", Rebalance::run,
-        "restart-load", RestartLoad::run,
-        "admin", Admin::run);
-
     public static void main(String[] arguments) {
-        Program program = PROGRAMS.get(arguments[0]);
         Map<String, String> options = new HashMap<>();
         for (String argument : Arrays.asList(arguments).subList(1, arguments.length)) {
             String[] pair = argument.split("=", 2);
@@ -30,7 +43,7 @@ public final class Peer {
         }
         int exitCode = 1;
         try {
-            System.out.println("ok " + program.run(options));
+            System.out.println("ok " + run(arguments[0], options));
             exitCode = 0;
         } catch (Throwable e) {
             e.printStackTrace();
