@@ -8,10 +8,13 @@
 mod host;
 mod live;
 mod table;
+mod without_effect;
+mod words;
 
 pub use live::LiveConfig;
-pub use table::{BrokerConfig, BrokerRole, FlushDiskType};
+pub use table::BrokerConfig;
 pub use thrustmq_settings::Settings;
+pub use words::{BrokerRole, FlushDiskType, RequestMode};
 
 #[cfg(test)]
 mod tests {
@@ -33,6 +36,20 @@ mod tests {
     fn no_key_stands_in_the_table_twice() {
         let distinct: HashSet<_> = BrokerConfig::KEYS.iter().map(|key| key.name).collect();
         assert_eq!(distinct.len(), BrokerConfig::KEYS.len());
+    }
+
+    #[test]
+    fn keys_without_effect_are_taken_and_are_not_in_the_table() {
+        let taken = BrokerConfig::RULES.without_effect;
+        let distinct: HashSet<_> = taken.iter().collect();
+        assert_eq!(distinct.len(), taken.len());
+        let mut config = BrokerConfig::default();
+        for key in taken {
+            let pair = ((*key).to_owned(), "whatever".to_owned());
+            assert!(config.apply(&[pair]).unwrap().is_empty(), "{key}");
+            assert_eq!(config.get(key), None, "{key}");
+        }
+        assert_eq!(config, BrokerConfig::default());
     }
 
     #[test]

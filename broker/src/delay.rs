@@ -6,7 +6,6 @@
 //! in `delayOffset.json`. Delivery comes before its being noted, so a crash delivers some messages
 //! again and loses none.
 
-mod alarm;
 mod delivery;
 mod levels;
 mod progress;
@@ -18,8 +17,8 @@ use thrustmq_proto_compat::message::names::SCHEDULE_TOPIC;
 use thrustmq_proto_compat::message::properties;
 use thrustmq_proto_compat::message::property_name as name;
 
+use crate::alarm::Alarm;
 use crate::metadata_file::LoadError;
-use alarm::Alarm;
 pub(crate) use delivery::Delivery;
 pub(crate) use levels::{LevelError, Levels};
 use progress::Progress;

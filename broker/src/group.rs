@@ -2,7 +2,8 @@
 //!
 //! Every pull looks its group up (a read lock and an `Arc`). A group that nobody created comes into
 //! being with its first consumer, where `autoCreateSubscriptionGroup` allows it. The data version
-//! moves exactly when something changes, and a change is on disk before the call returns.
+//! moves exactly when something changes. A change is written by the thread `metadata-writer`; an
+//! answer that promises it waits for that.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -15,7 +16,8 @@ use thrustmq_proto_compat::fastjson;
 use thrustmq_proto_compat::message::names;
 
 use crate::config::LiveConfig;
-use crate::metadata_file::{LoadError, MetadataFile};
+use crate::metadata_file::LoadError;
+use crate::metadata_writer::{ChangedFile, MetadataWriter};
 use crate::topic::attributes::{self, AttributeError};
 
 /// Bit that keeps a group from reading a topic.
@@ -44,9 +46,11 @@ pub(crate) struct GroupTable {
     table: RwLock<Table>,
     /// While nothing is forbidden, a pull needs not look.
     has_forbidden: AtomicBool,
+    /// Whether groups of light queues are there without being created.
+    has_light_queues: bool,
     config: LiveConfig,
     clock: Clock,
-    file: MetadataFile,
+    file: ChangedFile,
 }
 
 impl GroupTable {
@@ -59,8 +63,9 @@ impl GroupTable {
         root_dir: &Path,
         config: LiveConfig,
         clock: Clock,
+        writer: &MetadataWriter,
     ) -> Result<Self, LoadError> {
-        let file = MetadataFile::new(root_dir, "subscriptionGroup.json");
+        let file = ChangedFile::new(root_dir, "subscriptionGroup.json", writer);
         let loaded = file.load(fastjson::from_slice::<SubscriptionGroupWrapper>)?;
         let loaded = loaded.unwrap_or_default();
         let own = names::BROKER_GROUPS.iter().map(|name| named(name));
@@ -72,10 +77,15 @@ impl GroupTable {
                 forbidden: loaded.forbidden_table,
                 data_version: loaded.data_version,
             }),
+            has_light_queues: config.current().light_queues,
             config,
             clock,
             file,
         })
+    }
+
+    fn is_of_light_queues(&self, group: &str) -> bool {
+        self.has_light_queues && names::is_light_queue(group)
     }
 
     /// One group; an unknown one is created where that is allowed and its name is valid.
@@ -94,12 +104,15 @@ impl GroupTable {
 
     /// One group, if it is there.
     pub(crate) fn find_existing(&self, group: &str) -> Option<Arc<SubscriptionGroupConfig>> {
+        if self.is_of_light_queues(group) {
+            return Some(Arc::new(named(group)));
+        }
         self.read().groups.get(group).cloned()
     }
 
     /// Whether there is such a group.
     pub(crate) fn contains(&self, group: &str) -> bool {
-        self.read().groups.contains_key(group)
+        self.is_of_light_queues(group) || self.read().groups.contains_key(group)
     }
 
     /// Whether a group may not read a topic.
@@ -126,7 +139,7 @@ impl GroupTable {
             let has_forbidden = !table.forbidden.is_empty();
             self.has_forbidden.store(has_forbidden, Ordering::Release);
         }
-        self.persist();
+        self.file.note_change();
     }
 
     /// All groups.
@@ -156,7 +169,7 @@ impl GroupTable {
             is_changed |= self.replace(config);
         }
         if is_changed {
-            self.persist();
+            self.file.note_change();
         }
         Ok(())
     }
@@ -172,7 +185,7 @@ impl GroupTable {
             table.data_version.next(0, self.clock.now_ms());
         }
         tracing::info!(group, "group is removed");
-        self.persist();
+        self.file.note_change();
         true
     }
 
@@ -188,7 +201,7 @@ impl GroupTable {
             created
         };
         tracing::info!(group, "group is created");
-        self.persist();
+        self.file.note_change();
         created
     }
 
@@ -215,8 +228,9 @@ impl GroupTable {
         true
     }
 
-    fn persist(&self) {
-        self.file.store_json_or_log(|| {
+    /// Writes `subscriptionGroup.json` if something has changed since it was written.
+    pub(crate) fn write_changes(&self) {
+        self.file.write_if_changed(|| {
             let snapshot = self.snapshot();
             let groups = snapshot.groups.into_iter();
             let groups =
@@ -284,7 +298,7 @@ mod tests {
         };
         let clock = Clock::by_hand(1_000);
         let config = LiveConfig::new(config, None, clock.clone());
-        GroupTable::open(dir, config, clock).unwrap()
+        GroupTable::open(dir, config, clock, &MetadataWriter::new()).unwrap()
     }
 
     #[test]
@@ -294,6 +308,7 @@ mod tests {
         assert_eq!(groups.find("g").unwrap().retry_max_times, 16);
         assert!(groups.find("no good").is_none());
         assert_eq!(groups.snapshot().data_version.counter, 1);
+        groups.write_changes();
         let strict = open(dir.path(), false);
         assert!(strict.find("g").is_some());
         assert!(strict.find("h").is_none());
@@ -310,6 +325,7 @@ mod tests {
         groups.upsert_all(vec![config.clone()]).unwrap();
         groups.upsert_all(vec![config]).unwrap();
         groups.set_read_forbidden("g", "t", true);
+        groups.write_changes();
         let reopened = open(dir.path(), true);
         assert_eq!(reopened.find("g").unwrap().retry_max_times, 3);
         assert!(reopened.is_read_forbidden("g", "t"));
@@ -332,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_have_no_attributes() {
+    fn groups_have_no_attributes_of_their_own() {
         let dir = tempfile::tempdir().unwrap();
         let groups = open(dir.path(), true);
         let mut config = named("g");

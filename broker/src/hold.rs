@@ -9,9 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use thrustmq_proto_compat::header::PullMessageRequestHeader;
 use thrustmq_remoting::{Incoming, Responder};
-use thrustmq_store::RecordFilter;
+use thrustmq_store::Arrival;
 
-use crate::tag_filter::TagFilter;
+use crate::filter::MessageFilter;
 
 /// Pulls that may be parked at a time; more are answered at once.
 const PARKED_MAX: usize = 100_000;
@@ -23,7 +23,7 @@ pub(crate) struct ParkedPull {
     /// How it is answered.
     pub(crate) responder: Responder,
     /// Which messages it wants.
-    pub(crate) filter: TagFilter,
+    pub(crate) filter: MessageFilter,
     /// Whether it came as a lite pull.
     pub(crate) lite: bool,
     /// When it is answered in any case, milliseconds.
@@ -66,16 +66,13 @@ impl HoldTable {
         Ok(())
     }
 
-    /// Takes the pulls of a queue that the message with this offset and tags code suits.
-    pub(crate) fn take_suited(
-        &self,
-        topic: &str,
-        queue_id: i32,
-        queue_offset: i64,
-        tags_code: i64,
-    ) -> Vec<ParkedPull> {
-        self.take_of(topic, queue_id, |pull| {
-            queue_offset >= pull.incoming.header.queue_offset && pull.filter.by_tags_code(tags_code)
+    /// Takes the pulls of a queue that a message suits which has just arrived there.
+    pub(crate) fn take_suited(&self, arrival: &Arrival<'_>) -> Vec<ParkedPull> {
+        self.take_of(arrival.topic, arrival.queue_id, |pull| {
+            arrival.queue_offset >= pull.incoming.header.queue_offset
+                && pull
+                    .filter
+                    .takes_arrival(arrival.tags_code, arrival.properties)
         })
     }
 

@@ -7,23 +7,33 @@
 
 pub mod config;
 mod metadata_file;
+
+mod filter;
 mod refusal;
 
+mod alarm;
+mod assignment;
 mod group;
 mod lock;
 mod member;
+mod metadata_writer;
 mod offset;
 mod stats;
 mod topic;
 
+mod waited;
+
 mod delay;
 mod store_options;
-mod tag_filter;
+mod timer;
+mod transaction;
 
 mod hold;
 mod pools;
 
 mod namesrv_link;
+
+mod pop;
 
 mod broker;
 mod processor;
@@ -34,6 +44,7 @@ mod connections;
 mod periodic;
 mod registration;
 mod routes;
+mod threads;
 
 mod options;
 mod shutdown;

@@ -8,6 +8,7 @@ mod consumers;
 
 mod client;
 mod producers;
+mod subscription;
 
 pub(crate) use client::{ClientIdentity, Member};
 pub(crate) use consumers::{

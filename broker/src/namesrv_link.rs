@@ -5,13 +5,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use thrustmq_proto_compat::body::{DataVersion, KVTable};
+use thrustmq_proto_compat::body::{DataVersion, KVTable, TopicRouteData};
 use thrustmq_proto_compat::command::Body;
 use thrustmq_proto_compat::fastjson;
 use thrustmq_proto_compat::header::{
-    QueryDataVersionRequestHeader, RegisterBrokerRequestHeader, UnRegisterBrokerRequestHeader,
+    GetRouteInfoRequestHeader, QueryDataVersionRequestHeader, RegisterBrokerRequestHeader,
+    UnRegisterBrokerRequestHeader,
 };
-use thrustmq_proto_compat::request_code::{QueryDataVersion, RegisterBroker, UnregisterBroker};
+use thrustmq_proto_compat::request_code::{
+    GetRouteInfoByTopic, QueryDataVersion, RegisterBroker, UnregisterBroker,
+};
+use thrustmq_proto_compat::response_code::ResponseCode;
 use thrustmq_remoting::{CallError, Client};
 use tokio::sync::watch;
 
@@ -111,6 +115,38 @@ impl NamesrvLink {
             .client
             .call_as::<QueryDataVersion>(address, header, body, CALL_TIMEOUT);
         Ok(called.await?.header.changed)
+    }
+
+    /// Where a topic is, from the first name server that answers; `None` if there is no such topic.
+    pub(crate) async fn route(&self, topic: &str) -> Result<Option<TopicRouteData>, CallError> {
+        let header = GetRouteInfoRequestHeader {
+            topic: topic.to_owned(),
+            accept_standard_json_only: Some(true),
+        };
+        let mut last = CallError::Closed;
+        for address in &self.addresses {
+            let called = self.client.call_as::<GetRouteInfoByTopic>(
+                address,
+                &header,
+                Bytes::new(),
+                CALL_TIMEOUT,
+            );
+            match called.await {
+                Ok(reply) => match fastjson::from_slice(&reply.body.to_bytes()) {
+                    Ok(route) => return Ok(Some(route)),
+                    Err(error) => {
+                        tracing::warn!(address, topic, %error, "name server's route is unreadable");
+                    }
+                },
+                Err(CallError::Refused(refusal))
+                    if refusal.code == ResponseCode::TOPIC_NOT_EXIST =>
+                {
+                    return Ok(None);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 
     /// Tells one name server that the broker leaves.

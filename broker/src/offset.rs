@@ -1,10 +1,11 @@
-//! How far each group has consumed each queue: `consumerOffset.json`.
+//! How far each group has consumed each queue: `consumerOffset.json`, or `lmqConsumerOffset.json`.
 //!
 //! Handlers commit and query (two read locks and an atomic); startup.rs calls
 //! [`OffsetTable::flush`] every `flushConsumerOffsetInterval`, which writes only what has changed.
 //! A pending reset outranks the committed offset until the next pull of its queue has taken it
 //! (05-producers-consumers §5.4); resets and pull positions are not written to disk.
 
+mod offset_file;
 mod queue_offsets;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,9 +15,10 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use thrustmq_proto_compat::body::{ConsumerOffsetSerializeWrapper, DataVersion};
 use thrustmq_proto_compat::clock::Clock;
-use thrustmq_proto_compat::fastjson;
 
-use crate::metadata_file::{LoadError, MetadataFile};
+use crate::config::BrokerConfig;
+use crate::metadata_file::LoadError;
+use offset_file::OffsetFile;
 use queue_offsets::GroupOffsets;
 
 type ByGroup = HashMap<Arc<str>, Arc<GroupOffsets>>;
@@ -29,6 +31,14 @@ pub(crate) struct GroupQueue<'a> {
     pub(crate) queue_id: i32,
 }
 
+/// What became of the commit of a pop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Popped {
+    Committed,
+    /// The group goes on at this offset instead.
+    Reset(i64),
+}
+
 /// The offsets of all groups.
 #[derive(Debug)]
 pub(crate) struct OffsetTable {
@@ -39,7 +49,7 @@ pub(crate) struct OffsetTable {
     is_changed: AtomicBool,
     version_step: u64,
     data_version: Mutex<DataVersion>,
-    file: MetadataFile,
+    file: OffsetFile,
     clock: Clock,
 }
 
@@ -51,12 +61,12 @@ impl OffsetTable {
     /// The file and its predecessor are there and can not be read.
     pub(crate) fn open(
         root_dir: &Path,
-        version_step: u64,
+        config: &BrokerConfig,
         clock: Clock,
     ) -> Result<Self, LoadError> {
-        let file = MetadataFile::new(root_dir, "consumerOffset.json");
-        let loaded = file.load(fastjson::from_slice::<ConsumerOffsetSerializeWrapper>)?;
-        let loaded = loaded.unwrap_or_default();
+        let file = OffsetFile::new(root_dir, config.light_queues);
+        let version_step = config.consumer_offset_version_step;
+        let loaded = file.load()?;
         let table = Self {
             topics: RwLock::default(),
             pending_resets: AtomicUsize::new(0),
@@ -117,11 +127,36 @@ impl OffsetTable {
         if before == Some(offset) {
             return;
         }
-        self.mark_changed();
-        let commits = self.commits.fetch_add(1, Ordering::Relaxed) + 1;
-        if commits.is_multiple_of(self.version_step) {
-            self.next_version();
+        self.count_commit();
+    }
+
+    /// Notes what a group has consumed, unless it has consumed more already: for acknowledgements,
+    /// which may overtake each other.
+    pub(crate) fn advance(&self, queue: GroupQueue<'_>, offset: i64) {
+        let offsets = self.of(queue.topic, queue.group);
+        if offsets.committed.raise(queue.queue_id, offset) {
+            self.count_commit();
         }
+    }
+
+    /// Notes where a group goes on after a pop, which an operator may have sent elsewhere meanwhile.
+    pub(crate) fn commit_popped(
+        &self,
+        queue: GroupQueue<'_>,
+        offset: i64,
+        client: impl std::fmt::Display,
+    ) -> Popped {
+        self.commit(queue, offset, client);
+        // A reset notes itself before it commits: whichever commit comes last is the reset's.
+        let reset = self.has_resets().then(|| {
+            let offsets = self.find(queue.topic, queue.group)?;
+            offsets.reset(queue.queue_id)
+        });
+        let Some(reset) = reset.flatten() else {
+            return Popped::Committed;
+        };
+        self.commit(queue, reset, "a reset");
+        Popped::Reset(reset)
     }
 
     /// Notes what a group has been given.
@@ -177,6 +212,14 @@ impl OffsetTable {
         committed.map(|(group, _)| group.to_string()).collect()
     }
 
+    /// The committed offsets of a topic, of each group by queue.
+    pub(crate) fn of_topic(&self, topic: &str) -> BTreeMap<String, BTreeMap<i32, i64>> {
+        let topics = self.topics.read().expect("no panics");
+        let groups = topics.get(topic).into_iter().flatten();
+        let committed = groups.map(|(group, offsets)| (group.to_string(), offsets.committed.all()));
+        committed.collect()
+    }
+
     /// Forgets a topic.
     pub(crate) fn remove_topic(&self, topic: &str) {
         let removed = self.topics.write().expect("no panics").remove(topic);
@@ -224,7 +267,7 @@ impl OffsetTable {
         if !self.is_changed.swap(false, Ordering::AcqRel) {
             return;
         }
-        if !self.file.store_json_or_log(|| self.snapshot()) {
+        if !self.file.store(|| self.snapshot()) {
             self.mark_changed();
         }
     }
@@ -266,6 +309,14 @@ impl OffsetTable {
         }
     }
 
+    fn count_commit(&self) {
+        self.mark_changed();
+        let commits = self.commits.fetch_add(1, Ordering::Relaxed) + 1;
+        if commits.is_multiple_of(self.version_step) {
+            self.next_version();
+        }
+    }
+
     fn next_version(&self) {
         let now_ms = self.clock.now_ms();
         self.data_version.lock().expect("no panics").next(0, now_ms);
@@ -287,7 +338,16 @@ mod tests {
     };
 
     fn open(dir: &Path) -> OffsetTable {
-        OffsetTable::open(dir, 2, Clock::by_hand(7)).unwrap()
+        open_with(dir, false)
+    }
+
+    fn open_with(dir: &Path, light_queues: bool) -> OffsetTable {
+        let config = BrokerConfig {
+            consumer_offset_version_step: 2,
+            light_queues,
+            ..BrokerConfig::default()
+        };
+        OffsetTable::open(dir, &config, Clock::by_hand(7)).unwrap()
     }
 
     #[test]
@@ -304,6 +364,35 @@ mod tests {
         let text = std::fs::read_to_string(dir.path().join("config/consumerOffset.json")).unwrap();
         assert!(text.contains("\"t@g\":{2:11}"), "{text}");
         assert!(text.contains("\"counter\":1"), "{text}");
+    }
+
+    #[test]
+    fn groups_of_light_queues_stand_apart_in_a_file_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = open(dir.path());
+        before.commit(QUEUE, 10, "client");
+        before.flush();
+        let light = GroupQueue {
+            group: "%LMQ%g",
+            topic: "%LMQ%a",
+            queue_id: 0,
+        };
+        let table = open_with(dir.path(), true);
+        assert_eq!(table.query(QUEUE), Some(10));
+        table.commit(light, 4, "client");
+        table.flush();
+        let file = dir.path().join("config/lmqConsumerOffset.json");
+        let text = std::fs::read_to_string(file).unwrap();
+        assert!(
+            text.contains("\"lmqOffsetTable\":{\"%LMQ%a@%LMQ%g\":4}"),
+            "{text}"
+        );
+        assert!(text.contains("\"offsetTable\":{\"t@g\":{2:10}}"), "{text}");
+        let table = open_with(dir.path(), true);
+        assert_eq!(
+            (table.query(light), table.query(QUEUE)),
+            (Some(4), Some(10))
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::broker::Broker;
 use crate::config::BrokerConfig;
-use crate::processor::{heartbeat, pull};
+use crate::processor::{heartbeat, pop_order, pull};
 use crate::store_options::apply_live_options;
 
 /// One thing to do every `period_ms` of the configuration in force.
@@ -47,6 +47,19 @@ impl Periodic {
                 |config| config.delay_offset_flush_ms,
                 |broker| broker.delay.persist(),
             ),
+            job(
+                // Filters change seldom: nothing is written where none did.
+                |_| 1_000,
+                |broker| {
+                    let kept_ms = broker.config.current().dead_filter_kept_ms;
+                    broker.filters.persist(kept_ms);
+                },
+            ),
+            job(
+                |config| config.transaction_metrics_flush_ms,
+                |broker| broker.transactions.persist(),
+            ),
+            job(|_| 10_000, |broker| pop_order::persist(broker)),
         ];
         let (stop, stopped) = bounded(0);
         let threads = [("broker-sweep", sweeps), ("broker-persist", persists)]

@@ -25,14 +25,22 @@ pub(crate) struct Pools {
     pub(crate) lite_pull: Arc<Pool>,
     /// Reads of old messages that have to wait for the disk.
     pub(crate) cold_pull: Arc<Pool>,
+    /// Acknowledgements of popped messages, and changes of their leases.
+    pub(crate) ack: Arc<Pool>,
+    /// Replies to requests.
+    pub(crate) reply: Arc<Pool>,
     /// Queries by key and id.
     pub(crate) query: Arc<Pool>,
+    /// Ends of transactions; waits for the disk where a half message is old.
+    pub(crate) end_transaction: Arc<Pool>,
     /// Heartbeats.
     pub(crate) heartbeat: Arc<Pool>,
     /// Clients that leave, and checks of their configuration.
     pub(crate) client_manage: Arc<Pool>,
     /// Offsets and group members.
     pub(crate) consumer_manage: Arc<Pool>,
+    /// Division of queues among consumers.
+    pub(crate) load_balance: Arc<Pool>,
     /// Everything else.
     pub(crate) admin: Arc<Pool>,
 }
@@ -41,15 +49,22 @@ impl Pools {
     /// Starts all threads.
     pub(crate) fn new(config: &BrokerConfig) -> Self {
         let pools = Self {
-            send: pool("send", config.send_threads, config.send_queue_max),
-            pull: pool("pull", config.pull_threads, config.pull_queue_max),
-            lite_pull: pool(
+            send: lending("send", config.send_threads, config.send_queue_max),
+            pull: lending("pull", config.pull_threads, config.pull_queue_max),
+            lite_pull: lending(
                 "lite-pull",
                 config.lite_pull_threads,
                 config.lite_pull_queue_max,
             ),
             cold_pull: pool("cold-pull", COLD_PULL_THREADS, COLD_PULL_QUEUE_MAX),
+            ack: pool("ack", config.ack_threads, config.ack_queue_max),
+            reply: pool("reply", config.reply_threads, config.reply_queue_max),
             query: pool("query", config.query_threads, config.query_queue_max),
+            end_transaction: pool(
+                "end-transaction",
+                config.end_transaction_threads,
+                config.end_transaction_queue_max,
+            ),
             heartbeat: pool(
                 "heartbeat",
                 config.heartbeat_threads,
@@ -65,6 +80,11 @@ impl Pools {
                 config.consumer_manage_threads,
                 config.consumer_manage_queue_max,
             ),
+            load_balance: pool(
+                "load-balance",
+                config.load_balance_threads,
+                config.load_balance_queue_max,
+            ),
             admin: pool("admin", config.admin_threads, config.admin_queue_max),
         };
         pools.apply_limits(config);
@@ -76,7 +96,12 @@ impl Pools {
     pub(crate) fn apply_limits(&self, config: &BrokerConfig) {
         let limits = [
             (&self.pull, config.pull_queue_wait_ms_max),
+            (&self.ack, config.ack_queue_wait_ms_max),
             (&self.lite_pull, config.lite_pull_queue_wait_ms_max),
+            (
+                &self.end_transaction,
+                config.end_transaction_queue_wait_ms_max,
+            ),
             (&self.heartbeat, config.heartbeat_queue_wait_ms_max),
             (&self.admin, config.admin_queue_wait_ms_max),
         ];
@@ -88,16 +113,20 @@ impl Pools {
     }
 
     /// All pools, for figures and for shutdown: those that give work to others before them.
-    pub(crate) fn all(&self) -> [&Arc<Pool>; 9] {
-        [
+    pub(crate) fn all(&self) -> Vec<&Arc<Pool>> {
+        vec![
             &self.send,
             &self.pull,
             &self.lite_pull,
             &self.cold_pull,
+            &self.ack,
+            &self.reply,
             &self.query,
+            &self.end_transaction,
             &self.heartbeat,
             &self.client_manage,
             &self.consumer_manage,
+            &self.load_balance,
             &self.admin,
         ]
     }
@@ -113,5 +142,16 @@ fn pool(name: &'static str, threads: usize, queue_capacity: usize) -> Arc<Pool> 
         name,
         threads,
         queue_capacity,
+        lends: false,
+    })
+}
+
+/// A pool whose handlers never wait: an idle one's requests are handled where they were read.
+fn lending(name: &'static str, threads: usize, queue_capacity: usize) -> Arc<Pool> {
+    Pool::new(PoolOptions {
+        name,
+        threads,
+        queue_capacity,
+        lends: true,
     })
 }

@@ -4,6 +4,10 @@
 //! are compared and alarmed on by people and tools, so they stay as Java's broker writes them.
 
 mod admin;
+mod pop;
+mod reply;
+mod timer;
+mod transaction;
 
 use std::fmt::Display;
 
@@ -11,7 +15,13 @@ use thrustmq_proto_compat::response_code::ResponseCode;
 use thrustmq_remoting::{Pool, PoolFull, Refusal};
 use thrustmq_store::{DiskFull, ReadError};
 
+use crate::filter::FilterError;
+
 pub(crate) use admin::*;
+pub(crate) use pop::*;
+pub(crate) use reply::*;
+pub(crate) use timer::*;
+pub(crate) use transaction::*;
 
 const SEE_FAQ: &str =
     "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
@@ -47,13 +57,6 @@ pub(crate) fn lite_pull_off(broker_ip: impl Display) -> Refusal {
     refuse(
         ResponseCode::NO_PERMISSION,
         format!("the broker[{broker_ip}] for lite pull consumer is forbidden"),
-    )
-}
-
-pub(crate) fn transactions_off(broker_ip: impl Display) -> Refusal {
-    refuse(
-        ResponseCode::NO_PERMISSION,
-        format!("the broker[{broker_ip}] sending transaction message is forbidden"),
     )
 }
 
@@ -117,7 +120,7 @@ pub(crate) fn pull_queue_out_of_range(
         ResponseCode::INVALID_PARAMETER,
         format!(
             "queueId[{queue_id}] is illegal, topic:[{topic}] \
-             topicConfig.readQueueNums:[{read_queues}] consumer:[{consumer}]"
+             topicConfig.readQueueNums:[{read_queues}] consumer:[/{consumer}]"
         ),
     )
 }
@@ -191,11 +194,24 @@ pub(crate) fn subscription_not_latest() -> Refusal {
     )
 }
 
-pub(crate) fn subscription_unreadable() -> Refusal {
+/// Java leaves out why.
+pub(crate) fn subscription_unreadable(why: FilterError) -> Refusal {
     refuse(
         ResponseCode::SUBSCRIPTION_PARSE_FAILED,
-        "parse the consumer's subscription failed",
+        format!("parse the consumer's subscription failed: {why}"),
     )
+}
+
+pub(crate) fn filter_not_exist() -> Refusal {
+    refuse(
+        ResponseCode::FILTER_DATA_NOT_EXIST,
+        "The broker's consumer filter data is not exist!Your expression may be wrong!",
+    )
+}
+
+/// A consumer asks before it subscribes; Java's text is its exception's.
+pub(crate) fn filter_refused(why: FilterError) -> Refusal {
+    refuse(ResponseCode::SUBSCRIPTION_PARSE_FAILED, why.to_string())
 }
 
 pub(crate) fn filter_type_not_supported(expression_type: &str) -> Refusal {
@@ -238,10 +254,15 @@ pub(crate) fn batch_to_retry_topic(topic: &str) -> Refusal {
     )
 }
 
-pub(crate) fn timer_off() -> Refusal {
+/// Java's text, which ends with `default limit 2w.`, and what the limit is here.
+pub(crate) fn too_many_light_queues(queues_max: usize) -> Refusal {
     refuse(
         ResponseCode::SYSTEM_ERROR,
-        "accurate timer message is not enabled, timerWheelEnable is false",
+        format!(
+            "[LMQ_CONSUME_QUEUE_NUM_EXCEEDED]broker config enableLmq and enableMultiDispatch, lmq \
+             consumeQueue num exceed maxLmqConsumeQueueNum config num, default limit 2w. \
+             maxLmqConsumeQueueNum is {queues_max}"
+        ),
     )
 }
 

@@ -55,16 +55,17 @@ pub(crate) async fn start(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
     tasks
 }
 
-/// Answers a request once all name servers have heard of what it changed, or have failed to: so
-/// whoever made the request and asks them next finds it.
+/// Answers a request once what it changed is written, and all name servers have heard of it or have
+/// failed to: so whoever made the request and asks them next finds it.
 pub(crate) fn answer_once_registered(
     broker: &Arc<Broker>,
     responder: Responder,
     handled: Handled<()>,
 ) {
     let broker = Arc::clone(broker);
-    let change = broker.namesrv.register_soon();
+    let (change, noted) = (broker.namesrv.register_soon(), broker.metadata.noted());
     broker.runtime.clone().spawn(async move {
+        broker.metadata.all_written(noted).await;
         broker.namesrv.all_heard(change).await;
         responder.send(handled);
     });

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::processor::pull;
+use crate::processor::{notification, pop_order, pop_polling, pull};
 use crate::registration;
 use crate::startup::BrokerServer;
 
@@ -14,7 +14,7 @@ pub(crate) async fn shutdown(server: BrokerServer) {
         main,
         fast,
         periodic,
-        delivery,
+        threads,
         registrations,
     } = server;
     for task in &registrations {
@@ -23,19 +23,28 @@ pub(crate) async fn shutdown(server: BrokerServer) {
     registration::unregister(&broker).await;
     // Parked pulls are in flight: they are answered with what there is.
     pull::wake(&broker, broker.hold.close());
+    pop_polling::wake(&broker, broker.pop.polling.close());
+    notification::wake(&broker, broker.pop.notifications.close());
     tokio::join!(main.shutdown(), fast.shutdown());
-    broker.delay.stop();
     let state = Arc::clone(&broker);
     // These block: on threads that finish their work, and on the disk.
     let finished = tokio::task::spawn_blocking(move || {
         state.pools.shutdown();
-        if delivery.join().is_err() {
-            tracing::error!("the thread of delay delivery panicked");
-        }
+        threads.stop(&state);
         periodic.stop();
+        let metadata = &state.metadata;
+        metadata.write_noted(|| state.write_changed_metadata());
         state.offsets.flush();
+        pop_order::persist(&state);
         state.delay.persist();
+        state
+            .filters
+            .persist(state.config.current().dead_filter_kept_ms);
+        state.transactions.persist();
         state.store.shutdown();
+        if let Some(timer) = &state.timer {
+            timer.close(&state.store, state.clock.now_ms());
+        }
     });
     if let Err(error) = finished.await {
         tracing::error!(%error, "the broker did not end in order");

@@ -7,36 +7,51 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use thrustmq_proto_compat::clock::Clock;
 use thrustmq_proto_compat::message::id::UniqueKeys;
-use thrustmq_proto_compat::request_code::{LitePullMessage, PullMessage};
+use thrustmq_proto_compat::request_code::{
+    LitePullMessage, Notification, PeekMessage, PollingInfo, PopMessage, PullMessage,
+};
 use thrustmq_remoting::{Client, ClientOptions, Routes, Server, ServerOptions};
 use thrustmq_store::{ArrivalListener, OpenError, Store, StoreOptions};
+use tokio::sync::Semaphore;
 
 use crate::arrivals::Arrivals;
+use crate::assignment::{RequestModes, TopicQueues};
 use crate::broker::Broker;
 use crate::config::LiveConfig;
 use crate::connections::Connections;
-use crate::delay::{DelayLevels, Delivery, LevelError, Levels};
+use crate::delay::{DelayLevels, LevelError, Levels};
+use crate::filter::{Bloom, FilterRegistry};
 use crate::group::GroupTable;
 use crate::hold::HoldTable;
 use crate::lock::QueueLocks;
 use crate::member::{ConsumerTable, ProducerTable};
 use crate::metadata_file::LoadError;
+use crate::metadata_writer::MetadataWriter;
 use crate::namesrv_link::NamesrvLink;
 use crate::offset::OffsetTable;
 use crate::options::BrokerOptions;
 use crate::periodic::Periodic;
 use crate::pools::Pools;
+use crate::pop::Pop;
+use crate::pop::order::OrderTable;
+use crate::processor::reply::PUSHES_MAX;
 use crate::registration;
 use crate::routes::routes;
 use crate::shutdown;
 use crate::stats::BrokerStats;
 use crate::store_options::store_options;
+use crate::threads::Threads;
+use crate::timer::Timer;
 use crate::topic::TopicTable;
+use crate::transaction::Transactions;
 use ports::{reserve_ports, resolve};
+
+/// Between two looks at how far the queues are.
+const DISPATCH_PAUSE: Duration = Duration::from_millis(1);
 
 /// Why a broker does not start, in one line for its operator.
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +123,7 @@ pub struct BrokerServer {
     pub(crate) main: Server,
     pub(crate) fast: Server,
     pub(crate) periodic: Periodic,
-    pub(crate) delivery: JoinHandle<()>,
+    pub(crate) threads: Threads,
     pub(crate) registrations: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -146,9 +161,16 @@ impl BrokerServer {
         };
         let broker = Arc::new(parts.into_broker()?);
         arrivals.attach(&broker);
+        know_leases(&broker).await?;
         let routes = routes(&broker);
         let main = bind(&broker, listening.main, Arc::clone(&routes)).await;
-        let fast_routes = routes.without::<PullMessage>().without::<LitePullMessage>();
+        let fast_routes = routes
+            .without::<PullMessage>()
+            .without::<LitePullMessage>()
+            .without::<PopMessage>()
+            .without::<PeekMessage>()
+            .without::<Notification>()
+            .without::<PollingInfo>();
         let fast = bind(&broker, listening.fast, fast_routes).await;
         let (main, fast) = match (main, fast) {
             (Ok(main), Ok(fast)) => (main, fast),
@@ -158,7 +180,7 @@ impl BrokerServer {
             }
         };
         let periodic = Periodic::start(&broker).map_err(StartError::Thread)?;
-        let delivery = start_delivery(&broker).map_err(StartError::Thread)?;
+        let threads = Threads::start(&broker).map_err(StartError::Thread)?;
         let registrations = registration::start(&broker).await;
         let (listen, fast_port) = (main.local_addr(), fast.local_addr().port());
         let address = &broker.address;
@@ -168,7 +190,7 @@ impl BrokerServer {
             main,
             fast,
             periodic,
-            delivery,
+            threads,
             registrations,
         })
     }
@@ -218,20 +240,36 @@ impl Parts {
         let root = Path::new(&settings.store_root_dir);
         let config = LiveConfig::new(options.config, options.config_file, clock.clone());
         let levels = Levels::parse(&settings.message_delay_level)?;
+        let timer = settings
+            .timer_enable
+            .then(|| Timer::open(&settings, options.disk, &store, &clock))
+            .transpose()
+            .map_err(|error| StartError::Store(one_line(&error)))?;
         let client = Client::new(ClientOptions::default(), None, None, clock.clone());
         let cluster = &settings.broker_cluster_name;
+        let metadata = MetadataWriter::new();
+        let bloom = Bloom::new(settings.bloom_error_percent, settings.bloom_groups);
         Ok(Broker {
             address,
             advertised,
             started_ms: clock.now_ms(),
-            topics: TopicTable::open(root, config.clone(), clock.clone())?,
-            groups: GroupTable::open(root, config.clone(), clock.clone())?,
-            offsets: OffsetTable::open(root, settings.consumer_offset_version_step, clock.clone())?,
+            topics: TopicTable::open(root, config.clone(), clock.clone(), &metadata)?,
+            groups: GroupTable::open(root, config.clone(), clock.clone(), &metadata)?,
+            offsets: OffsetTable::open(root, &settings, clock.clone())?,
             producers: ProducerTable::new(clock.clone()),
+            reply_pushes: Arc::new(Semaphore::new(PUSHES_MAX)),
             consumers: ConsumerTable::new(clock.clone()),
-            locks: QueueLocks::new(clock.clone()),
+            request_modes: RequestModes::open(root, &metadata)?,
+            metadata,
+            topic_queues: TopicQueues::default(),
+            filters: FilterRegistry::open(root, bloom, clock.clone())?,
+            orders: OrderTable::open(root, clock.clone())?,
+            locks: QueueLocks::new(config.clone(), clock.clone()),
             delay: DelayLevels::open(levels, root, clock.clone())?,
+            transactions: Transactions::open(root, clock.clone())?,
+            timer,
             hold: HoldTable::default(),
+            pop: Pop::new(&settings, Arc::clone(&store), advertised, clock.clone()),
             namesrv: NamesrvLink::new(settings.namesrv_addr.as_deref(), client),
             stats: BrokerStats::new(cluster, settings.detail_stat, clock.clone()),
             unique_keys: UniqueKeys::new(advertised.ip(), std::process::id(), 0, clock.clone()),
@@ -271,6 +309,20 @@ async fn open_store(
     }
 }
 
+/// Reads which messages are on lease, once all queues are complete: before, nobody may pop.
+async fn know_leases(broker: &Arc<Broker>) -> Result<(), StartError> {
+    let broker = Arc::clone(broker);
+    let reading = tokio::task::spawn_blocking(move || {
+        let end = broker.store.watermarks().confirm;
+        while broker.store.watermarks().dispatched < end {
+            std::thread::sleep(DISPATCH_PAUSE);
+        }
+        broker.pop.replay(&broker.offsets);
+    });
+    let read = reading.await;
+    read.map_err(|error| StartError::Store(error.to_string()))
+}
+
 /// An error with all its causes.
 fn one_line(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
@@ -305,20 +357,4 @@ async fn bind(
         address: listen.to_string(),
         cause,
     })
-}
-
-fn start_delivery(broker: &Arc<Broker>) -> io::Result<JoinHandle<()>> {
-    let broker = Arc::clone(broker);
-    Builder::new()
-        .name("delay-delivery".to_owned())
-        .spawn(move || {
-            let Broker {
-                delay,
-                store,
-                stats,
-                clock,
-                ..
-            } = &*broker;
-            Delivery::new(delay, store, stats, clock).run();
-        })
 }

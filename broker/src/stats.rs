@@ -3,31 +3,27 @@
 //! Handlers count (`record_…`: a read lock to find the counters, then relaxed additions); the
 //! sampling of startup.rs calls [`BrokerStats::sample`] every second; admin handlers read.
 
+mod by_name;
+mod counters;
 mod totals;
 mod traffic;
 
-use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
+use foldhash::HashMap;
 use thrustmq_proto_compat::clock::Clock;
 use thrustmq_proto_compat::message::names;
 
+use counters::Counters;
 pub(crate) use totals::{MessageCounts, Rate, Totals};
-use traffic::Measure;
-pub(crate) use traffic::{SpanData, Traffic, TrafficData};
+use traffic::Occasional;
+pub(crate) use traffic::{SpanData, Traffic};
 
 /// Queues that are counted one by one in a topic; a topic with more is counted as a whole.
 const QUEUES_MAX: usize = 4_096;
 
-/// Counters of one topic, or of one group in one topic.
-#[derive(Debug)]
-struct Counters {
-    traffic: Traffic,
-    send_back: Traffic,
-    dead_letter: Traffic,
-    queues: RwLock<Vec<Arc<Traffic>>>,
-    is_system: bool,
-}
+/// As Java names what reads the delay levels.
+const DELAY_GROUP: &str = "SCHEDULE_CONSUMER";
 
 type ByGroup = HashMap<Arc<str>, Arc<Counters>>;
 
@@ -42,6 +38,11 @@ pub(crate) struct BrokerStats {
     get: Traffic,
     put_of_users: Traffic,
     get_of_users: Traffic,
+    acknowledged: Traffic,
+    leased: Traffic,
+    producer_registrations: Occasional,
+    consumer_registrations: Occasional,
+    connections: PerConnectionEvent,
     topics: RwLock<HashMap<Arc<str>, Arc<Counters>>>,
     groups: RwLock<HashMap<Arc<str>, ByGroup>>,
 }
@@ -60,13 +61,31 @@ impl BrokerStats {
             get: Traffic::new(now_ms),
             put_of_users: Traffic::new(now_ms),
             get_of_users: Traffic::new(now_ms),
+            acknowledged: Traffic::new(now_ms),
+            leased: Traffic::new(now_ms),
+            producer_registrations: Occasional::default(),
+            consumer_registrations: Occasional::default(),
+            connections: PerConnectionEvent::default(),
             topics: RwLock::default(),
             groups: RwLock::default(),
         }
     }
 
-    /// Counts messages that were stored with one call.
+    /// Counts messages that were stored with one call, and how long their producer had to wait.
+    pub(crate) fn record_timed_put(&self, topic: &str, queue_id: i32, put: Put) {
+        self.totals.add_put_time(put.took_ms);
+        let counters = self.count_put(topic, queue_id, put.messages, put.bytes);
+        if let Some(queue) = counters.queue(queue_id) {
+            queue.add_time(put.took_ms);
+        }
+    }
+
+    /// Counts messages that were stored with one call, for no producer that waits.
     pub(crate) fn record_put(&self, topic: &str, queue_id: i32, messages: u64, bytes: u64) {
+        self.count_put(topic, queue_id, messages, bytes);
+    }
+
+    fn count_put(&self, topic: &str, queue_id: i32, messages: u64, bytes: u64) -> Arc<Counters> {
         self.totals.add_put(messages, bytes);
         self.put.add(messages, bytes);
         let counters = self.of_topic(topic);
@@ -75,16 +94,12 @@ impl BrokerStats {
         }
         counters.traffic.add(messages, bytes);
         self.record_queue(&counters, queue_id, messages, bytes);
+        counters
     }
 
     /// Counts a message that could not be stored.
     pub(crate) fn record_put_failure(&self) {
         self.totals.add_put_failure();
-    }
-
-    /// Counts how long storing took.
-    pub(crate) fn record_put_time(&self, took_ms: i64) {
-        self.totals.add_put_time(took_ms);
     }
 
     /// Counts messages that one pull was answered with.
@@ -100,6 +115,23 @@ impl BrokerStats {
         self.record_queue(&counters, queue_id, messages, bytes);
     }
 
+    /// Counts a delayed message that has left `queue_id` of the delay levels: as what Java's group of them got, which is
+    /// in no total.
+    pub(crate) fn record_delay_end(&self, queue_id: i32, bytes: u64) {
+        let counters = self.of_group(names::SCHEDULE_TOPIC, DELAY_GROUP);
+        counters.traffic.add(1, bytes);
+        self.record_queue(&counters, queue_id, 1, bytes);
+    }
+
+    /// Counts how long a pull took that found messages.
+    pub(crate) fn record_get_latency(&self, group: &str, topic: &str, queue_id: i32, took_ms: i64) {
+        let counters = self.of_group(topic, group);
+        match counters.queue(queue_id) {
+            Some(queue) => queue.add_time(took_ms),
+            None => counters.traffic.add_time(took_ms),
+        }
+    }
+
     /// Counts a pull that found no message.
     pub(crate) fn record_get_miss(&self) {
         self.totals.add_miss();
@@ -112,21 +144,73 @@ impl BrokerStats {
 
     /// Counts a message that a consumer gave back for another try.
     pub(crate) fn record_send_back(&self, group: &str, topic: &str) {
-        self.of_group(topic, group).send_back.add(1, 0);
+        let now_ms = self.clock.now_ms();
+        self.of_group(topic, group).send_back.add(1, now_ms);
     }
 
     /// Counts a message that was given up.
     pub(crate) fn record_dead_letter(&self, group: &str, topic: &str) {
-        self.of_group(topic, group).dead_letter.add(1, 0);
+        let now_ms = self.clock.now_ms();
+        self.of_group(topic, group).dead_letter.add(1, now_ms);
+    }
+
+    /// Counts a message that was given up when its consumer gave it back; `topic` is what the consumer
+    /// says where it came from.
+    pub(crate) fn record_dead_send_back(&self, group: &str, topic: &str) {
+        let now_ms = self.clock.now_ms();
+        self.of_group(topic, group).dead_send_back.add(1, now_ms);
+    }
+
+    /// Counts popped messages that were acknowledged.
+    pub(crate) fn record_acknowledged(&self, group: &str, topic: &str, messages: u64) {
+        self.acknowledged.add(messages, 0);
+        let now_ms = self.clock.now_ms();
+        let counters = self.of_group(topic, group);
+        counters.acknowledged.add(messages, now_ms);
+    }
+
+    /// Counts a pop that put messages of a queue on lease.
+    pub(crate) fn record_leased(&self, group: &str, topic: &str) {
+        self.leased.add(1, 0);
+        let now_ms = self.clock.now_ms();
+        self.of_group(topic, group).leased.add(1, now_ms);
+    }
+
+    /// Counts that a producer told of itself, and how long that took.
+    pub(crate) fn record_producer_registration(&self, took_ms: i64) {
+        self.producer_registrations
+            .add(took_ms.unsigned_abs(), self.clock.now_ms());
+    }
+
+    /// Counts that a consumer told of itself, and how long that took.
+    pub(crate) fn record_consumer_registration(&self, took_ms: i64) {
+        self.consumer_registrations
+            .add(took_ms.unsigned_abs(), self.clock.now_ms());
+    }
+
+    /// Counts what became of a connection.
+    pub(crate) fn record_connection(&self, activity: ConnectionActivity) {
+        self.connections.of(activity).add(1, self.clock.now_ms());
     }
 
     /// Takes the samples that are due; once a second.
     pub(crate) fn sample(&self) {
         let now_ms = self.clock.now_ms();
         self.totals.sample(now_ms, self.message_counts());
-        for traffic in [&self.put, &self.get, &self.put_of_users, &self.get_of_users] {
+        let of_broker = [
+            &self.put,
+            &self.get,
+            &self.put_of_users,
+            &self.get_of_users,
+            &self.acknowledged,
+            &self.leased,
+        ];
+        for traffic in of_broker {
             traffic.sample(now_ms);
         }
+        self.producer_registrations.sample(now_ms);
+        self.consumer_registrations.sample(now_ms);
+        self.connections.sample(now_ms);
         for counters in self.all_counters() {
             counters.sample(now_ms);
         }
@@ -172,33 +256,6 @@ impl BrokerStats {
             .map_or(0.0, |data| data.minute.per_second)
     }
 
-    /// One item by Java's name and key (11-observability, 315); `None` if nothing was counted.
-    pub(crate) fn find(&self, name: &str, key: &str) -> Option<TrafficData> {
-        let (item, measure) = split_measure(name)?;
-        let of_cluster = |traffic: &Traffic| (key == self.cluster).then(|| traffic.data(measure));
-        match item {
-            "TOPIC_PUT" => Some(self.topic(key)?.traffic.data(measure)),
-            "QUEUE_PUT" => {
-                let (topic, queue_id) = key.rsplit_once('@')?;
-                Some(self.topic(topic)?.queue(queue_id)?.data(measure))
-            }
-            "GROUP_GET" => Some(self.group(key)?.traffic.data(measure)),
-            "QUEUE_GET" => {
-                let (topic, rest) = key.split_once('@')?;
-                let (queue_id, group) = rest.split_once('@')?;
-                let counters = self.group(&format!("{topic}@{group}"))?;
-                Some(counters.queue(queue_id)?.data(measure))
-            }
-            "SNDBCK_PUT" => Some(self.group(key)?.send_back.data(measure)),
-            "DLQ_PUT" => Some(self.group(key)?.dead_letter.data(measure)),
-            "BROKER_PUT" => of_cluster(&self.put),
-            "BROKER_GET" => of_cluster(&self.get),
-            "BROKER_PUT_USERS" => of_cluster(&self.put_of_users),
-            "BROKER_GET_USERS" => of_cluster(&self.get_of_users),
-            _ => None,
-        }
-    }
-
     fn record_queue(&self, counters: &Counters, queue_id: i32, messages: u64, bytes: u64) {
         let index = usize::try_from(queue_id).unwrap_or(usize::MAX);
         if !self.counts_queues || index >= QUEUES_MAX {
@@ -234,6 +291,7 @@ impl BrokerStats {
     }
 
     fn of_topic(&self, topic: &str) -> Arc<Counters> {
+        let topic = counted_as(topic);
         if let Some(counters) = self.topic(topic) {
             return counters;
         }
@@ -245,6 +303,7 @@ impl BrokerStats {
     }
 
     fn of_group(&self, topic: &str, group: &str) -> Arc<Counters> {
+        let (topic, group) = (counted_as(topic), counted_as(group));
         let found = {
             let topics = self.groups.read().expect("no panics");
             topics
@@ -264,14 +323,9 @@ impl BrokerStats {
     }
 
     fn new_counters(&self, topic: &str) -> Arc<Counters> {
-        let now_ms = self.clock.now_ms();
-        Arc::new(Counters {
-            traffic: Traffic::new(now_ms),
-            send_back: Traffic::new(now_ms),
-            dead_letter: Traffic::new(now_ms),
-            queues: RwLock::default(),
-            is_system: names::is_system_topic(topic),
-        })
+        let answers_of = topic.strip_suffix(names::REPLY_TOPIC_SUFFIX);
+        let is_system = names::is_system_topic(topic) || answers_of == Some(&self.cluster);
+        Arc::new(Counters::new(is_system, self.clock.now_ms()))
     }
 
     fn all_counters(&self) -> Vec<Arc<Counters>> {
@@ -282,50 +336,62 @@ impl BrokerStats {
     }
 }
 
-/// What one pull was answered with.
+/// What becomes of connections, as Java names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ConnectionActivity {
+    Connect,
+    Idle,
+    Exception,
+    Close,
+}
+
+#[derive(Debug, Default)]
+struct PerConnectionEvent {
+    connect: Occasional,
+    idle: Occasional,
+    exception: Occasional,
+    close: Occasional,
+}
+
+impl PerConnectionEvent {
+    fn of(&self, activity: ConnectionActivity) -> &Occasional {
+        match activity {
+            ConnectionActivity::Connect => &self.connect,
+            ConnectionActivity::Idle => &self.idle,
+            ConnectionActivity::Exception => &self.exception,
+            ConnectionActivity::Close => &self.close,
+        }
+    }
+
+    fn sample(&self, now_ms: i64) {
+        for item in [&self.connect, &self.idle, &self.exception, &self.close] {
+            item.sample(now_ms);
+        }
+    }
+}
+
+/// What one send has put.
 #[derive(Debug, Clone, Copy)]
+pub(crate) struct Put {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    /// From its arrival on, milliseconds.
+    pub(crate) took_ms: i64,
+}
+
+/// What one pull was answered with.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Given {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
 }
 
-impl Counters {
-    fn queue(&self, queue_id: &str) -> Option<Arc<Traffic>> {
-        let index: usize = queue_id.parse().ok()?;
-        self.queues.read().expect("no panics").get(index).cloned()
-    }
-
-    fn grow(&self, index: usize, now_ms: i64) {
-        let mut queues = self.queues.write().expect("no panics");
-        while queues.len() <= index {
-            queues.push(Arc::new(Traffic::new(now_ms)));
-        }
-    }
-
-    fn sample(&self, now_ms: i64) {
-        self.traffic.sample(now_ms);
-        self.send_back.sample(now_ms);
-        self.dead_letter.sample(now_ms);
-        for queue in self.queues.read().expect("no panics").iter() {
-            queue.sample(now_ms);
-        }
-    }
-}
-
-/// `TOPIC_PUT_NUMS` is the messages of `TOPIC_PUT`, `TOPIC_PUT_SIZE` its bytes.
-fn split_measure(name: &str) -> Option<(&str, Measure)> {
-    match name {
-        "BROKER_PUT_NUMS_WITHOUT_SYSTEM_TOPIC" => Some(("BROKER_PUT_USERS", Measure::Messages)),
-        "BROKER_GET_NUMS_WITHOUT_SYSTEM_TOPIC" => Some(("BROKER_GET_USERS", Measure::Messages)),
-        _ => {
-            let messages = name
-                .strip_suffix("_NUMS")
-                .map(|item| (item, Measure::Messages));
-            messages.or_else(|| {
-                name.strip_suffix("_SIZE")
-                    .map(|item| (item, Measure::Bytes))
-            })
-        }
+/// Light queues, of which there may be tens of thousands, are counted as one, and so are their groups.
+fn counted_as(name: &str) -> &str {
+    if names::is_light_queue(name) {
+        names::LIGHT_QUEUE_PREFIX
+    } else {
+        name
     }
 }
 
@@ -368,12 +434,102 @@ mod tests {
     }
 
     #[test]
+    fn delayed_messages_that_left_are_no_gets_of_the_broker() {
+        let (stats, clock) = stats();
+        stats.record_delay_end(17, 100);
+        clock.advance_ms(10_000);
+        stats.sample();
+        let sum = |name, key| stats.find(name, key).map(|data| data.minute.sum);
+        let of_levels = "SCHEDULE_TOPIC_XXXX@SCHEDULE_CONSUMER";
+        assert_eq!(sum("GROUP_GET_NUMS", of_levels), Some(1));
+        let of_level = "SCHEDULE_TOPIC_XXXX@17@SCHEDULE_CONSUMER";
+        assert_eq!(sum("QUEUE_GET_SIZE", of_level), Some(100));
+        assert_eq!(sum("BROKER_GET_NUMS", "c"), None);
+    }
+
+    #[test]
+    fn what_happens_now_and_then_is_there_once_it_happened() {
+        let (stats, clock) = stats();
+        let names = [
+            ("GROUP_ACK_NUMS", "t@g"),
+            ("GROUP_CK_NUMS", "t@g"),
+            ("SNDBCK2DLQ_TIMES", "null@t@g@SEND_BACK_TO_DLQ"),
+            ("CHANNEL_ACTIVITY", "CLOSE"),
+            ("CONSUMER_REGISTER_TIME", "c"),
+        ];
+        stats.record_get("g", "t", 0, Given::default());
+        let sums = || {
+            let found = names.map(|(name, key)| stats.find(name, key));
+            found.map(|data| data.map(|data| data.minute.sum))
+        };
+        assert_eq!(sums(), [None; 5]);
+        stats.record_leased("g", "t");
+        stats.record_acknowledged("g", "t", 3);
+        stats.record_dead_send_back("g", "t");
+        stats.record_connection(ConnectionActivity::Close);
+        stats.record_consumer_registration(7);
+        clock.advance_ms(10_000);
+        stats.sample();
+        assert_eq!(sums(), [Some(3), Some(1), Some(1), Some(1), Some(7)]);
+        let sum = |name, key| stats.find(name, key).map(|data| data.minute.sum);
+        assert_eq!(sum("BROKER_ACK_NUMS", "c"), Some(3));
+        assert_eq!(sum("BROKER_CK_NUMS", "c"), Some(1));
+        assert_eq!(sum("CHANNEL_ACTIVITY", "CONNECT"), None);
+        assert_eq!(sum("PRODUCER_REGISTER_TIME", "c"), None);
+        assert_eq!(sum("SNDBCK2DLQ_TIMES", "me@t@g@SEND_BACK_TO_DLQ"), None);
+    }
+
+    #[test]
+    fn latencies_are_those_of_queues() {
+        let (stats, clock) = stats();
+        for took_ms in [10, 30] {
+            let (messages, bytes) = (1, 100);
+            let put = Put {
+                messages,
+                bytes,
+                took_ms,
+            };
+            stats.record_timed_put("t", 3, put);
+            stats.record_get("g", "t", 3, Given { messages, bytes });
+            stats.record_get_latency("g", "t", 3, took_ms / 10);
+        }
+        stats.record_put("t", 3, 1, 100);
+        clock.advance_ms(10_000);
+        stats.sample();
+        let average = |name, key| stats.find(name, key).map(|data| data.minute.per_call);
+        assert_eq!(average("TOPIC_PUT_LATENCY", "3@t"), Some(20.0));
+        assert_eq!(average("TOPIC_PUT_LATENCY", "4@t"), None);
+        assert_eq!(average("GROUP_GET_LATENCY", "3@t@g"), Some(2.0));
+        assert_eq!(average("GROUP_GET_LATENCY", "t@g"), None);
+        assert_eq!(average("QUEUE_PUT_LATENCY", "3@t"), None);
+        let puts = stats
+            .find("TOPIC_PUT_NUMS", "t")
+            .map(|data| data.minute.sum);
+        assert_eq!(puts, Some(3));
+    }
+
+    #[test]
     fn system_topics_are_left_out_of_what_users_did() {
         let (stats, _) = stats();
         stats.record_put("rmq_sys_x", 0, 1, 1);
+        stats.record_put("c_REPLY_TOPIC", 0, 1, 1);
         stats.record_put("t", 0, 1, 1);
         assert_eq!(stats.message_counts(), MessageCounts { put: 1, got: 0 });
-        assert_eq!(stats.totals().put_messages(), 2);
+        assert_eq!(stats.totals().put_messages(), 3);
+    }
+
+    #[test]
+    fn light_queues_are_counted_as_one() {
+        let (stats, _) = stats();
+        let given = Given {
+            messages: 1,
+            bytes: 1,
+        };
+        for queue in ["%LMQ%a", "%LMQ%b"] {
+            stats.record_get("%LMQ%g", queue, 0, given);
+        }
+        let counted: Vec<_> = stats.groups.read().unwrap().keys().cloned().collect();
+        assert_eq!(counted.len(), 1, "{counted:?}");
     }
 
     #[test]
@@ -381,6 +537,7 @@ mod tests {
         let (stats, _) = stats();
         stats.record_put("t", 0, 1, 1);
         stats.record_send_back("g", "t");
+        assert!(stats.find("SNDBCK_PUT_NUMS", "t@g").is_some());
         stats.remove_group("g");
         assert_eq!(stats.find("SNDBCK_PUT_NUMS", "t@g"), None);
         stats.remove_topic("t");

@@ -8,6 +8,9 @@ use crate::delay::{LevelError, Levels};
 /// Largest body that the store takes; the configured limit, which may change, is below.
 const BODY_BYTES_MAX: u32 = 16_000_000;
 
+/// What Java counts the log's bytes in, whatever the system's pages are.
+const PAGE_BYTES: i64 = 4_096;
+
 /// What the store is opened with.
 pub(crate) fn store_options(config: &BrokerConfig) -> Result<StoreOptions, LevelError> {
     let flush = match config.flush_disk_type {
@@ -25,7 +28,12 @@ pub(crate) fn store_options(config: &BrokerConfig) -> Result<StoreOptions, Level
         index_entries: config.index_entries,
         index_enabled: config.message_index,
         flush,
+        flush_bytes_min: config.flush_pages_min.saturating_mul(PAGE_BYTES),
+        flush_delay_ms_max: config.flush_delay_ms_max,
         flush_wait_ms_max: config.sync_flush_timeout_ms.unsigned_abs(),
+        consume_queue_flush_interval_ms: config.queue_flush_interval_ms.unsigned_abs(),
+        consume_queue_flush_thorough_ms: config.queue_flush_thorough_ms.unsigned_abs(),
+        filter_bytes_max: config.filter_bytes_max,
         message_bytes_max: BODY_BYTES_MAX,
         retention: retention_options(config),
         clean_interval_ms: config.clean_interval_ms.unsigned_abs(),
@@ -42,6 +50,8 @@ pub(crate) fn store_options(config: &BrokerConfig) -> Result<StoreOptions, Level
             bytes_max: config.disk_transfer_bytes_max,
             messages_max: config.disk_transfer_messages_max,
         },
+        light_queues_max: (config.light_queues && config.multi_dispatch)
+            .then_some(config.light_queues_max),
         query_messages_max: config.query_messages_max,
         delay_levels_ms: Levels::parse(&config.message_delay_level)?
             .delays_ms()
@@ -72,5 +82,35 @@ fn retention_options(config: &BrokerConfig) -> RetentionOptions {
         delete_files_max: config.delete_files_max,
         delete_pause_ms: config.delete_pause_ms.unsigned_abs(),
         held_ms_max: config.held_file_ms_max,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_reach_the_store() {
+        let mut config = BrokerConfig::default();
+        let default = StoreOptions::default();
+        let options = store_options(&config).unwrap();
+        assert_eq!(options.flush_bytes_min, default.flush_bytes_min);
+        assert_eq!(options.flush_delay_ms_max, default.flush_delay_ms_max);
+        assert_eq!(options.filter_bytes_max, default.filter_bytes_max);
+        for (key, value) in [
+            ("flushCommitLogLeastPages", "2"),
+            ("flushCommitLogThoroughInterval", "700"),
+            ("flushIntervalConsumeQueue", "800"),
+            ("flushConsumeQueueThoroughInterval", "900"),
+            ("maxFilterMessageSize", "400"),
+        ] {
+            config.set(key, value).unwrap();
+        }
+        let options = store_options(&config).unwrap();
+        assert_eq!(options.flush_bytes_min, 8_192);
+        assert_eq!(options.flush_delay_ms_max, 700);
+        assert_eq!(options.consume_queue_flush_interval_ms, 800);
+        assert_eq!(options.consume_queue_flush_thorough_ms, 900);
+        assert_eq!(options.filter_bytes_max, 400);
     }
 }

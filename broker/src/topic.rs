@@ -2,23 +2,25 @@
 //!
 //! Every send and pull looks its topic up (a read lock and an `Arc`); few things change one: admin
 //! commands, and sending or consuming what is not there yet. Whoever changes one tells the name
-//! servers: the table knows none. The data version moves exactly when a topic changes, and a change
-//! is on disk before the call that made it returns.
+//! servers: the table knows none. The data version moves exactly when a topic changes. A change is
+//! written by the thread `metadata-writer`; an answer that promises it waits for that.
 
 pub(crate) mod attributes;
 mod system;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use foldhash::HashMap;
 use thrustmq_proto_compat::body::{DataVersion, TopicConfig, TopicConfigSerializeWrapper};
 use thrustmq_proto_compat::clock::Clock;
 use thrustmq_proto_compat::fastjson;
 use thrustmq_proto_compat::message::names;
 
 use crate::config::LiveConfig;
-use crate::metadata_file::{LoadError, MetadataFile};
+use crate::metadata_file::LoadError;
+use crate::metadata_writer::{ChangedFile, MetadataWriter};
 use attributes::AttributeError;
 
 /// Queues that a topic may have: the store keeps a directory each.
@@ -69,9 +71,21 @@ pub(crate) struct TopicTable {
     table: RwLock<Table>,
     /// Names that belong to this broker beside those that are RocketMQ's everywhere.
     own_names: BTreeSet<String>,
+    has_light_queues: bool,
     config: LiveConfig,
     clock: Clock,
-    file: MetadataFile,
+    file: ChangedFile,
+}
+
+/// As Java's `LmqTopicConfigManager` has them.
+fn light_queue(name: &str) -> TopicConfig {
+    TopicConfig {
+        topic_name: name.to_owned(),
+        read_queue_nums: 1,
+        write_queue_nums: 1,
+        perm: PERM_READ | PERM_WRITE,
+        ..TopicConfig::default()
+    }
 }
 
 impl TopicTable {
@@ -83,8 +97,9 @@ impl TopicTable {
         root_dir: &Path,
         config: LiveConfig,
         clock: Clock,
+        writer: &MetadataWriter,
     ) -> Result<Self, LoadError> {
-        let file = MetadataFile::new(root_dir, "topics.json");
+        let file = ChangedFile::new(root_dir, "topics.json", writer);
         let loaded = file.load(fastjson::from_slice::<TopicConfigSerializeWrapper>)?;
         let loaded = loaded.unwrap_or_default();
         let system = system::system_topics(&config.current());
@@ -100,19 +115,31 @@ impl TopicTable {
                 data_version: loaded.data_version,
             }),
             own_names,
+            has_light_queues: config.current().light_queues,
             config,
             clock,
             file,
         })
     }
 
-    /// One topic.
+    /// One topic. A light queue is one that nobody has to create.
     pub(crate) fn find(&self, topic: &str) -> Option<Arc<TopicConfig>> {
+        if self.is_light_queue(topic) {
+            return Some(Arc::new(light_queue(topic)));
+        }
         self.read().topics.get(topic).cloned()
     }
 
     /// Whether there is such a topic.
     pub(crate) fn contains(&self, topic: &str) -> bool {
+        self.is_light_queue(topic) || self.is_created(topic)
+    }
+
+    fn is_light_queue(&self, topic: &str) -> bool {
+        self.has_light_queues && names::is_light_queue(topic)
+    }
+
+    fn is_created(&self, topic: &str) -> bool {
         self.read().topics.contains_key(topic)
     }
 
@@ -137,13 +164,18 @@ impl TopicTable {
 
     /// All topics.
     pub(crate) fn snapshot(&self) -> TopicSnapshot {
-        let table = self.read();
-        let topics = table.topics.iter();
+        // Sends wait for whoever waits for this lock: sorting and copying names come after it.
+        let (topics, data_version) = {
+            let table = self.read();
+            let topics: Vec<_> = table.topics.values().cloned().collect();
+            (topics, table.data_version.clone())
+        };
+        let topics = topics.into_iter();
         TopicSnapshot {
             topics: topics
-                .map(|(name, config)| (name.to_string(), config.clone()))
+                .map(|config| (config.topic_name.clone(), config))
                 .collect(),
-            data_version: table.data_version.clone(),
+            data_version,
         }
     }
 
@@ -156,7 +188,7 @@ impl TopicTable {
     pub(crate) fn touch(&self) {
         let now_ms = self.clock.now_ms();
         self.write().data_version.next(0, now_ms);
-        self.persist();
+        self.file.note_change();
     }
 
     /// Creates the topic of a first message from its default topic. `None` if there is no such
@@ -217,7 +249,7 @@ impl TopicTable {
             perm = created.perm,
             "topic is created"
         );
-        self.persist();
+        self.file.note_change();
         Outcome {
             config: created,
             is_changed: true,
@@ -243,7 +275,7 @@ impl TopicTable {
             .map(|config| self.replace(config))
             .collect();
         if outcomes.iter().any(|outcome| outcome.is_changed) {
-            self.persist();
+            self.file.note_change();
         }
         Ok(outcomes)
     }
@@ -269,7 +301,7 @@ impl TopicTable {
             table.data_version.next(0, self.clock.now_ms());
         }
         tracing::info!(topic, "topic is removed");
-        self.persist();
+        self.file.note_change();
         true
     }
 
@@ -283,7 +315,7 @@ impl TopicTable {
     fn put(&self, config: TopicConfig) -> Outcome {
         let outcome = self.replace(config);
         if outcome.is_changed {
-            self.persist();
+            self.file.note_change();
         }
         outcome
     }
@@ -310,8 +342,9 @@ impl TopicTable {
         }
     }
 
-    fn persist(&self) {
-        self.file.store_json_or_log(|| {
+    /// Writes `topics.json` if a topic has changed since it was written.
+    pub(crate) fn write_changes(&self) {
+        self.file.write_if_changed(|| {
             let snapshot = self.snapshot();
             let topics = snapshot.topics.into_iter();
             let topics = topics.map(|(name, config)| (name, TopicConfig::clone(&config)));

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::bench::StoreLoad;
+use crate::admin::AdminArguments;
+use crate::bench::BenchCommand;
 use crate::output;
 use crate::store::StoreCommand;
+use crate::tail::TailArguments;
 
 /// RocketMQ's name server, broker and client in one binary.
 #[derive(Debug, Parser)]
@@ -36,6 +38,15 @@ pub(crate) enum Command {
     /// Look at a broker's directory, check it, mend it.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Look after a cluster: topics, groups, brokers, messages.
+    Admin(AdminArguments),
+    /// Show the messages of a topic as they come.
+    Tail(TailArguments),
+    /// Print what makes a shell complete this program's arguments.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 impl Command {
@@ -43,7 +54,13 @@ impl Command {
     pub(crate) fn default_log_level(&self) -> &'static str {
         match self {
             Self::Standalone(_) | Self::Namesrv(_) | Self::Broker(_) => "info",
-            Self::Produce(_) | Self::Consume(_) | Self::Bench(_) | Self::Store(_) => "error",
+            Self::Produce(_)
+            | Self::Consume(_)
+            | Self::Bench(_)
+            | Self::Store(_)
+            | Self::Admin(_)
+            | Self::Tail(_)
+            | Self::Completions { .. } => "error",
         }
     }
 }
@@ -113,7 +130,7 @@ pub(crate) struct ConfigArguments {
 pub(crate) struct NameServerArguments {
     /// Name servers: host:port, several with `;` between [default: $NAMESRV_ADDR, else
     /// 127.0.0.1:9876].
-    #[arg(short = 'n', long = "namesrv", value_name = "ADDRESSES")]
+    #[arg(short = 'n', long = "namesrv", value_name = "ADDRESSES", global = true)]
     addresses: Option<String>,
 }
 
@@ -186,61 +203,15 @@ pub(crate) enum Beginning {
     Last,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum BenchCommand {
-    /// Send messages.
-    Send(BenchArguments),
-    /// Pull what is stored, over and over.
-    Pull(BenchArguments),
-    /// Load the store in this process, without a broker.
-    #[command(subcommand)]
-    Store(StoreLoad),
+/// Prints the completions of a shell, to be put where that reads them.
+pub(crate) fn complete(shell: clap_complete::Shell) {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "thrustmq", &mut script);
+    output::print(String::from_utf8_lossy(&script).trim_end());
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Load {
-    Send,
-    Pull,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BenchArguments {
-    #[command(flatten)]
-    pub(crate) name_servers: NameServerArguments,
-    /// Topic; it is created if it does not exist.
-    #[arg(long, default_value = "thrustmq-bench")]
-    pub(crate) topic: String,
-    /// Queues of the topic on each broker, where it is created.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) queues: u16,
-    /// Connections to each broker.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) connections: u16,
-    /// Requests in flight on each connection.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) in_flight: u16,
-    /// Bytes of a message.
-    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) size: u32,
-    /// Messages in a send request, or at most in a pull's answer.
-    #[arg(long, value_name = "MESSAGES")]
-    pub(crate) batch: Option<u16>,
-    /// Seconds of measuring.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) seconds: u64,
-    /// Seconds of load before it is measured.
-    #[arg(long, value_name = "SECONDS", default_value_t = 2)]
-    pub(crate) warm_up: u64,
-    /// The server's process, on this machine, whose CPU time is measured too.
-    #[arg(long)]
-    pub(crate) pid: Option<u32>,
-    /// Print one JSON object.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Help and version are printed as they are; a mistake is one line, and exit code 1.
-pub(crate) fn explain(error: &clap::Error) -> ExitCode {
+/// Help and version are printed as they are; a mistake is one line, and the exit code `mistake`.
+pub(crate) fn explain(error: &clap::Error, mistake: ExitCode) -> ExitCode {
     let text = error.render().to_string();
     if matches!(
         error.kind(),
@@ -251,18 +222,16 @@ pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     }
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         output::print_error(text.trim_end());
-        return ExitCode::FAILURE;
+        return mistake;
     }
     let paragraph = text.split("\n\n").next().unwrap_or_default();
     let line: Vec<&str> = paragraph.lines().map(str::trim).collect();
     output::print_error(&line.join(" "));
-    ExitCode::FAILURE
+    mistake
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn command(line: &str) -> Command {
@@ -305,8 +274,14 @@ mod tests {
     fn mistakes_end_with_exit_code_1() {
         let mistake =
             Arguments::try_parse_from(["thrustmq", "standalone", "--broker-port", "99999"]);
-        assert_eq!(explain(&mistake.unwrap_err()), ExitCode::FAILURE);
+        assert_eq!(
+            explain(&mistake.unwrap_err(), ExitCode::FAILURE),
+            ExitCode::FAILURE
+        );
         let help = Arguments::try_parse_from(["thrustmq", "--help"]);
-        assert_eq!(explain(&help.unwrap_err()), ExitCode::SUCCESS);
+        assert_eq!(
+            explain(&help.unwrap_err(), ExitCode::FAILURE),
+            ExitCode::SUCCESS
+        );
     }
 }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use thrustmq_proto_compat::body::{ConsumerData, HeartbeatData, ProducerData};
+use thrustmq_proto_compat::fastjson;
 use thrustmq_proto_compat::header::UnregisterClientRequestHeader;
+use thrustmq_proto_compat::message::names;
 use thrustmq_proto_compat::request_code::{HeartBeat, UnregisterClient};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tracing::{debug, warn};
 
 use crate::link::Link;
 use crate::stop::StopSignal;
-
-/// Between two heartbeats, and between two renewals of the routes.
-const INTERVAL: Duration = Duration::from_secs(30);
 
 /// What a client tells the brokers.
 #[derive(Debug, Clone)]
@@ -26,6 +26,25 @@ pub(crate) struct Heartbeat {
 }
 
 impl Heartbeat {
+    /// Of a consumer.
+    pub(crate) fn of_consumer(client_id: &str, consumer: ConsumerData) -> Self {
+        let data = HeartbeatData {
+            client_id: client_id.to_owned(),
+            consumer_data_set: vec![consumer],
+            // Java's consumers send back as producers of this group, and tools list them so.
+            producer_data_set: vec![ProducerData {
+                group_name: names::CLIENT_INNER_PRODUCER_GROUP.to_owned(),
+            }],
+            ..HeartbeatData::default()
+        };
+        Self {
+            body: fastjson::to_vec(&data)
+                .expect("plain names and numbers always encode")
+                .into(),
+            masters_only: false,
+        }
+    }
+
     /// Tells all brokers of the routes in use.
     pub(crate) async fn beat(&self, link: &Arc<Link>) {
         let addresses = link.broker_addresses(self.masters_only);
@@ -40,17 +59,28 @@ impl Heartbeat {
 
 /// Beats until the client stops.
 pub(crate) async fn keep_alive(link: Arc<Link>, heartbeat: Heartbeat, mut stop: StopSignal) {
-    let mut turn = tokio::time::interval(INTERVAL);
-    turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    turn.tick().await;
+    let mut beats = turns(link.heartbeat_interval);
+    let mut renewals = turns(link.route_interval);
     loop {
         tokio::select! {
             () = stop.stopped() => return,
+            // A route that changed wakes us.
+            _ = renewals.tick() => {
+                link.refresh_routes().await;
+                continue;
+            }
             () = link.woken() => {}
-            _ = turn.tick() => link.refresh_routes().await,
+            _ = beats.tick() => {}
         }
         heartbeat.beat(&link).await;
     }
+}
+
+/// Turns of which the first comes after one interval.
+fn turns(interval: Duration) -> Interval {
+    let mut turns = tokio::time::interval_at(Instant::now() + interval, interval);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    turns
 }
 
 /// Says goodbye, so that the brokers need not wait for the connection to close.

@@ -2,8 +2,18 @@
 //!
 //! A [`Message`] is checked as a whole before anything is sent, so that a mistake costs no round trip.
 
+use std::time::{Duration, SystemTime};
+
 use bytes::Bytes;
 use thrustmq_proto_compat::message::{names, properties, properties::Properties, property_name};
+
+/// The properties that delay a message.
+const DELAYS: [&str; 4] = [
+    property_name::DELAY_LEVEL,
+    property_name::TIMER_DELIVER_MS,
+    property_name::TIMER_DELAY_MS,
+    property_name::TIMER_DELAY_SEC,
+];
 
 /// A message to be sent.
 ///
@@ -22,6 +32,15 @@ pub struct Message {
 }
 
 /// Why a message is not sent at all.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use thrustmq_client::{Message, MessageError, Producer, SendError};
+/// let producer = Producer::builder("shop").name_servers("127.0.0.1:9876").start().await.unwrap();
+/// let empty = producer.send(Message::new("orders", "")).await;
+/// assert!(matches!(empty, Err(SendError::Message(MessageError::EmptyBody))));
+/// # });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MessageError {
@@ -61,6 +80,30 @@ pub enum MessageError {
         /// The limit.
         bytes_max: usize,
     },
+    /// The topic is one of those that brokers keep for themselves.
+    #[error("topic '{0}' is kept by brokers for themselves: send to a topic of your own")]
+    SystemTopic(String),
+    /// The queue belongs to another topic.
+    #[error("the message is for topic '{topic}', the queue belongs to topic '{queue_topic}'")]
+    QueueOfOtherTopic {
+        /// The message's topic.
+        topic: String,
+        /// The queue's.
+        queue_topic: String,
+    },
+    /// Only one of `delay_level`, `deliver_at` and `deliver_after` can decide.
+    #[error(
+        "the message has two delays: keep one of `delay_level`, `deliver_at` and `deliver_after`"
+    )]
+    SeveralDelays,
+    /// A transaction decides when its message is delivered, and nothing else does.
+    #[error("a {0} message cannot be part of a transaction: send it after the commit")]
+    NotForTransaction(&'static str),
+    /// Only what a requester sent can be replied to.
+    #[error(
+        "the message is no request, it has no property '{0}': reply only to what `Requester::request` sent"
+    )]
+    NoRequest(&'static str),
     /// A batch must be for one topic, and its messages not delayed.
     #[error("{0} cannot travel in a batch: send it by itself")]
     NotForBatch(&'static str),
@@ -98,9 +141,39 @@ impl Message {
         self
     }
 
+    /// Adds a property, as [`property`](Self::property) does: for hooks.
+    pub fn set_property(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.user.set(name, value);
+    }
+
     /// Delivers the message after one of the broker's delay levels, 1 (1 s) to 18 (2 h) by default.
     pub fn delay_level(self, level: u32) -> Self {
         self.with_system(property_name::DELAY_LEVEL, level.to_string())
+    }
+
+    /// Delivers the message at this time, to the millisecond as far as the broker's timer is that
+    /// exact (a second by default). A time that is past counts as now. Brokers refuse times too far
+    /// off, by default more than 3 days. The receipt has a handle by which
+    /// [`Producer::recall`](crate::Producer::recall) takes the message back.
+    ///
+    /// ```
+    /// use std::time::{Duration, UNIX_EPOCH};
+    /// use thrustmq_client::Message;
+    /// let new_year = UNIX_EPOCH + Duration::from_secs(1_798_761_600);
+    /// let message = Message::new("greetings", "happy new year").deliver_at(new_year);
+    /// # let _ = message;
+    /// ```
+    pub fn deliver_at(self, time: SystemTime) -> Self {
+        let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH);
+        let ms = since_epoch.unwrap_or_default().as_millis();
+        self.with_system(property_name::TIMER_DELIVER_MS, ms.to_string())
+    }
+
+    /// Delivers the message when this time has passed, counted by the broker from when it stores it.
+    /// As [`deliver_at`](Self::deliver_at) otherwise.
+    pub fn deliver_after(self, delay: Duration) -> Self {
+        let ms = delay.as_millis().to_string();
+        self.with_system(property_name::TIMER_DELAY_MS, ms)
     }
 
     /// `false`: the broker answers without waiting for its disk and its replicas.
@@ -143,6 +216,9 @@ impl Message {
             topic: self.topic.clone(),
             why: why.to_string(),
         })?;
+        if !names::is_sendable_topic(&self.topic) {
+            return Err(MessageError::SystemTopic(self.topic.clone()));
+        }
         if self.body.is_empty() {
             return Err(MessageError::EmptyBody);
         }
@@ -152,7 +228,19 @@ impl Message {
                 bytes_max: body_bytes_max,
             });
         }
+        if self.delays().count() > 1 {
+            return Err(MessageError::SeveralDelays);
+        }
         self.check_properties()
+    }
+
+    /// Whether it is delivered later than it is stored.
+    pub(crate) fn is_delayed(&self) -> bool {
+        self.delays().next().is_some()
+    }
+
+    fn delays(&self) -> impl Iterator<Item = &str> {
+        DELAYS.iter().filter_map(|name| self.system.get(name))
     }
 
     fn check_properties(&self) -> Result<(), MessageError> {
@@ -241,6 +329,32 @@ mod tests {
         );
         let empty = MessageError::UnsendableProperty("TAGS".into());
         assert_eq!(check(Message::new("t", "b").tag("")), empty);
+    }
+
+    #[test]
+    fn one_delay_decides() {
+        let message = || Message::new("t", "b");
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
+        let timed = message().deliver_at(at);
+        assert_eq!(
+            timed.system_property("TIMER_DELIVER_MS"),
+            Some("1700000000123")
+        );
+        let delayed = message().deliver_after(Duration::from_secs(2));
+        assert_eq!(delayed.system_property("TIMER_DELAY_MS"), Some("2000"));
+        assert!(delayed.is_delayed() && !message().is_delayed());
+        assert_eq!(timed.check(10), Ok(()));
+        for both in [timed.delay_level(3), delayed.deliver_at(at)] {
+            assert_eq!(both.check(10), Err(MessageError::SeveralDelays));
+        }
+    }
+
+    #[test]
+    fn topics_of_brokers_are_not_sent_to() {
+        let half = Message::new(names::HALF_TOPIC, "b");
+        let refused = MessageError::SystemTopic(names::HALF_TOPIC.into());
+        assert_eq!(half.check(10), Err(refused));
+        assert_eq!(Message::new(names::TRACE_TOPIC, "b").check(10), Ok(()));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The name servers of a client: it stays with one as long as that answers.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,9 +14,17 @@ use thrustmq_proto_compat::response_code::ResponseCode;
 use thrustmq_proto_compat::table::CommandSpec;
 use thrustmq_remoting::{CallError, Client};
 
+#[cfg(feature = "name-server-domain")]
+use tokio::time::Instant;
+
+use crate::config::ClientConfig;
 use crate::error::{RouteError, StartError};
+#[cfg(feature = "name-server-domain")]
+use crate::name_server_domain::{self, Domain};
 
 const ENVIRONMENT_VARIABLE: &str = "NAMESRV_ADDR";
+/// However many name servers there are, each gets so long: a shorter time finds no server that is busy.
+const SHARE_MIN: Duration = Duration::from_millis(500);
 
 /// An answer and who gave it.
 struct Answer {
@@ -25,36 +35,109 @@ struct Answer {
 /// Addresses, and which of them answered last.
 #[derive(Debug)]
 pub(crate) struct NameServers {
-    addresses: Vec<String>,
+    addresses: RwLock<Arc<[String]>>,
     current: AtomicUsize,
     timeout: Duration,
+    #[cfg(feature = "name-server-domain")]
+    domain: Option<AskedDomain>,
+}
+
+/// Who tells the addresses, and when we asked last.
+#[cfg(feature = "name-server-domain")]
+#[derive(Debug)]
+struct AskedDomain {
+    domain: Domain,
+    asked: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl NameServers {
-    /// Reads `host:port;host:port`; without any, those of the environment.
-    pub(crate) fn parse(text: Option<&str>, timeout: Duration) -> Result<Self, StartError> {
-        let given = text.map(str::to_owned);
-        let text = given.or_else(|| std::env::var(ENVIRONMENT_VARIABLE).ok());
-        let addresses: Vec<String> = text
-            .unwrap_or_default()
-            .split([';', ','])
-            .map(str::trim)
-            .filter(|address| !address.is_empty())
-            .map(str::to_owned)
-            .collect();
-        if addresses.is_empty() {
-            return Err(StartError::NoNameServer);
+    /// The servers that a configuration names; if it names none, those of its domain, or those of the
+    /// environment.
+    pub(crate) async fn of(config: &ClientConfig) -> Result<Self, StartError> {
+        let mut found = split(config.name_servers.as_deref());
+        #[cfg(feature = "name-server-domain")]
+        let domain = config.name_server_domain.as_deref();
+        #[cfg(not(feature = "name-server-domain"))]
+        let domain = None::<&str>;
+        if found.is_empty() && domain.is_none() {
+            found = split(std::env::var(ENVIRONMENT_VARIABLE).ok().as_deref());
+            if found.is_empty() {
+                return Err(StartError::NoNameServer);
+            }
         }
-        Ok(Self {
-            addresses,
-            current: AtomicUsize::new(0),
-            timeout,
-        })
+        let servers = Self {
+            addresses: RwLock::new(found.into()),
+            current: AtomicUsize::new(anywhere()),
+            timeout: config.call_timeout,
+            #[cfg(feature = "name-server-domain")]
+            domain: domain
+                .filter(|_| config.name_servers.is_none())
+                .map(|domain| AskedDomain {
+                    domain: Domain::new(domain, config.unit_name.as_deref()),
+                    asked: tokio::sync::Mutex::default(),
+                }),
+        };
+        // Without an answer the client starts all the same: it asks again when it needs one.
+        #[cfg(feature = "name-server-domain")]
+        if let Err(cause) = servers.ask_domain().await {
+            tracing::warn!(%cause, "no name server is known yet");
+        }
+        Ok(servers)
     }
 
     /// All addresses.
-    pub(crate) fn addresses(&self) -> &[String] {
-        &self.addresses
+    pub(crate) fn addresses(&self) -> Arc<[String]> {
+        let addresses = self.addresses.read();
+        addresses.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks the domain if that is due. Old addresses stay if it does not answer.
+    #[cfg(feature = "name-server-domain")]
+    async fn ask_domain(&self) -> Result<(), CallError> {
+        let Some(asked) = &self.domain else {
+            return Ok(());
+        };
+        // Whoever comes meanwhile waits for the same answer.
+        let mut last = asked.asked.lock().await;
+        let is_known = !self.addresses().is_empty();
+        if is_known && last.is_some_and(|last| last.elapsed() < name_server_domain::INTERVAL) {
+            return Ok(());
+        }
+        let answer = asked.domain.ask().await;
+        *last = Some(Instant::now());
+        let found = answer.map(|text| split(Some(&text)));
+        let cause = match found {
+            Ok(found) if !found.is_empty() => {
+                self.put(found);
+                return Ok(());
+            }
+            Ok(_) => "it lists no name server".to_owned(),
+            Err(cause) => cause,
+        };
+        if is_known {
+            tracing::warn!(
+                url = asked.domain.url(),
+                cause,
+                "name servers not asked for anew"
+            );
+            return Ok(());
+        }
+        Err(CallError::Connect {
+            addr: asked.domain.url().to_owned(),
+            cause,
+        })
+    }
+
+    #[cfg(feature = "name-server-domain")]
+    fn put(&self, found: Vec<String>) {
+        let mut addresses = self
+            .addresses
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if **addresses != *found {
+            tracing::info!(?found, "name servers are others now");
+            *addresses = found.into();
+        }
     }
 
     /// Where a topic is.
@@ -86,15 +169,21 @@ impl NameServers {
         header: &C::Request,
         topic: &str,
     ) -> Result<Answer, RouteError> {
-        let start = self.current.load(Ordering::Relaxed);
         let mut last = CallError::Closed;
-        for n in 0..self.addresses.len() {
-            let at = start.wrapping_add(n) % self.addresses.len();
-            let Some(address) = self.addresses.get(at) else {
+        #[cfg(feature = "name-server-domain")]
+        if let Err(cause) = self.ask_domain().await {
+            last = cause;
+        }
+        let addresses = self.addresses();
+        let start = self.current.load(Ordering::Relaxed);
+        let timeout = share(self.timeout, addresses.len());
+        for n in 0..addresses.len() {
+            let at = start.wrapping_add(n) % addresses.len();
+            let Some(address) = addresses.get(at) else {
                 continue;
             };
             let called = client
-                .call_as::<C>(address, header, Bytes::new(), self.timeout)
+                .call_as::<C>(address, header, Bytes::new(), timeout)
                 .await;
             match called {
                 Ok(reply) => {
@@ -115,10 +204,30 @@ impl NameServers {
             }
         }
         Err(RouteError::NoNameServer {
-            addresses: self.addresses.clone(),
+            addresses: addresses.to_vec(),
             last,
         })
     }
+}
+
+/// Where to begin in the list: not every client asks the first server.
+fn anywhere() -> usize {
+    usize::from(RandomState::new().hash_one(()) as u16)
+}
+
+/// Reads `host:port;host:port`.
+fn split(text: Option<&str>) -> Vec<String> {
+    let addresses = text.unwrap_or_default().split([';', ',']).map(str::trim);
+    addresses
+        .filter(|address| !address.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What each of several servers gets of a call's time, so that a silent one does not use it up.
+fn share(timeout: Duration, servers: usize) -> Duration {
+    let servers = u32::try_from(servers).unwrap_or(u32::MAX).max(1);
+    (timeout / servers).max(SHARE_MIN.min(timeout))
 }
 
 fn bad_answer(address: String, cause: &dyn std::fmt::Display) -> RouteError {
@@ -133,10 +242,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_split_and_trimmed() {
-        let parsed = NameServers::parse(Some(" a:1; b:2,c:3;"), Duration::from_secs(1)).unwrap();
-        assert_eq!(parsed.addresses(), ["a:1", "b:2", "c:3"]);
-        let none = NameServers::parse(Some(" ; "), Duration::from_secs(1));
+    fn each_server_gets_its_share_of_the_time() {
+        let second = Duration::from_secs(1);
+        assert_eq!(share(3 * second, 1), 3 * second);
+        assert_eq!(share(3 * second, 3), second);
+        assert_eq!(share(3 * second, 100), SHARE_MIN);
+        assert_eq!(share(SHARE_MIN / 2, 100), SHARE_MIN / 2);
+    }
+
+    #[tokio::test]
+    async fn addresses_are_split_and_trimmed() {
+        let of = async |text: &str| NameServers::of(&ClientConfig::new().name_servers(text)).await;
+        let several = of(" a:1; b:2,c:3;").await.unwrap();
+        assert_eq!(*several.addresses(), ["a:1", "b:2", "c:3"]);
+        let none = of(" ; ").await;
         assert!(matches!(none, Err(StartError::NoNameServer)));
     }
 }

@@ -6,11 +6,21 @@ use thrustmq_proto_compat::message::record::{self, CheckBody};
 use thrustmq_proto_compat::message::{properties, property_name};
 use tracing::error;
 
+use crate::namespace::Namespace;
+
 /// A message as a consumer gets it: owned, with its body decompressed.
+///
+/// ```
+/// use thrustmq_client::ReceivedMessage;
+/// fn line(message: &ReceivedMessage) -> String {
+///     let shop = message.properties.get("shop").unwrap_or("nowhere");
+///     format!("{} from {shop}: {:?}", message.message_id(), message.body)
+/// }
+/// ```
 pub type ReceivedMessage = MessageExt;
 
 /// Longest body that is decompressed: far above what brokers accept, far below what hurts.
-const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A record of a pull answer, before it is decoded: that is left to whoever consumes it, so that
 /// what waits takes no more memory than its bytes.
@@ -56,11 +66,15 @@ pub(crate) fn pulled_records(
 
 impl PulledRecord {
     /// The message as the application sees it: one that was retried has the topic back that it was
-    /// sent to.
+    /// sent to, and no topic has its namespace.
     ///
     /// # Errors
     /// The body is damaged.
-    pub(crate) fn decode(&self, retry_topic: &str) -> Result<ReceivedMessage, DecodeError> {
+    pub(crate) fn decode(
+        &self,
+        retry_topic: &str,
+        namespace: &Namespace,
+    ) -> Result<ReceivedMessage, DecodeError> {
         let mut message = MessageExt::decode(&self.record, BODY_BYTES_MAX)?;
         let origin = message.properties.get(property_name::RETRY_TOPIC);
         if message.topic == retry_topic
@@ -68,6 +82,7 @@ impl PulledRecord {
         {
             message.topic = origin.to_owned();
         }
+        namespace.unwrap(&mut message.topic);
         Ok(message)
     }
 }
@@ -113,7 +128,9 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn message_at(queue_offset: i64, body: &[u8]) -> ReceivedMessage {
-        pulled_at(queue_offset, body).decode("").unwrap()
+        pulled_at(queue_offset, body)
+            .decode("", &Namespace::default())
+            .unwrap()
     }
 
     #[test]
@@ -127,7 +144,10 @@ pub(crate) mod tests {
             .position(|w| w == b"second")
             .unwrap();
         bytes[damaged + body_at] ^= 1;
-        let decoded: Vec<_> = pulled(bytes).iter().map(|r| r.decode("").ok()).collect();
+        let decoded: Vec<_> = pulled(bytes)
+            .iter()
+            .map(|r| r.decode("", &Namespace::default()).ok())
+            .collect();
         let bodies: Vec<_> = decoded
             .iter()
             .map(|m| m.as_ref().map(|m| &m.body[..]))
@@ -155,7 +175,11 @@ pub(crate) mod tests {
     fn a_retried_message_shows_its_own_topic() {
         let properties = "RETRY_TOPIC\u{1}orders\u{2}";
         let retried = pulled(record_at(0, "%RETRY%g", b"x", properties)).remove(0);
-        assert_eq!(retried.decode("%RETRY%g").unwrap().topic, "orders");
-        assert_eq!(retried.decode("%RETRY%other").unwrap().topic, "%RETRY%g");
+        let topic = |retry_topic: &str| {
+            let decoded = retried.decode(retry_topic, &Namespace::default());
+            decoded.unwrap().topic
+        };
+        assert_eq!(topic("%RETRY%g"), "orders");
+        assert_eq!(topic("%RETRY%other"), "%RETRY%g");
     }
 }

@@ -4,14 +4,22 @@
 use std::collections::{BTreeMap, HashMap};
 
 use thrustmq_proto_compat::body::{BrokerData, MessageQueue, QueueData, TopicRouteData};
+use thrustmq_proto_compat::division::readable_queues;
 
 /// Id of a broker group's master; slaves have higher ids.
 pub(crate) const MASTER_ID: i64 = 0;
 
 const PERMISSION_WRITE: i32 = 2;
-const PERMISSION_READ: i32 = 4;
 
 /// Where a topic's queues are.
+///
+/// ```no_run
+/// # async fn example(admin: thrustmq_client::Admin) -> Result<(), thrustmq_client::AdminError> {
+/// let route = admin.route("orders").await?;
+/// println!("{} queues on {:?}", route.subscribe_queues().len(), route.brokers().keys());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicRoute {
     publish: Vec<MessageQueue>,
@@ -66,14 +74,9 @@ impl TopicRoute {
                 .flat_map(|data| queues_of(topic, &data.broker_name, data.write_queue_nums))
                 .collect(),
         };
-        let subscribe = queue_datas
-            .iter()
-            .filter(|data| data.perm & PERMISSION_READ != 0)
-            .flat_map(|data| queues_of(topic, &data.broker_name, data.read_queue_nums))
-            .collect();
         Self {
             publish,
-            subscribe,
+            subscribe: readable_queues(topic, data),
             brokers,
         }
     }
@@ -88,6 +91,21 @@ impl TopicRoute {
             queue_data.write_queue_nums = queues;
         }
         Self::of(topic, &data)
+    }
+
+    /// The address of a broker: the one with this id if it is there, else another of its group.
+    pub(crate) fn broker_address(&self, broker_name: &str, broker_id: i64) -> Option<&str> {
+        let group = self.brokers().get(broker_name)?;
+        let found = group.get(&broker_id).or_else(|| group.values().next());
+        found.map(String::as_str)
+    }
+
+    /// The address of the master of a broker group: only it stores.
+    pub(crate) fn master_address(&self, broker_name: &str) -> Option<&str> {
+        self.brokers()
+            .get(broker_name)?
+            .get(&MASTER_ID)
+            .map(String::as_str)
     }
 }
 

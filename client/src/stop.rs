@@ -37,6 +37,11 @@ impl StopSource {
 }
 
 impl StopSignal {
+    /// Whether the client has stopped.
+    pub(crate) fn is_stopped(&self) -> bool {
+        *self.receiver.borrow() || self.receiver.has_changed().is_err()
+    }
+
     /// Returns when the client stops. Cancel safe.
     pub(crate) async fn stopped(&mut self) {
         // An error means that the source is gone, which is a stop as well.

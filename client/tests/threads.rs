@@ -19,7 +19,7 @@ fn threads() -> BTreeSet<String> {
 }
 
 async fn wait_until(what: &str, is_so: impl Fn(&BTreeSet<String>) -> bool) {
-    for _ in 0..500 {
+    for _ in 0..3_000 {
         if is_so(&threads()) {
             return;
         }

@@ -14,6 +14,11 @@ pub mod server;
 pub mod toolchain;
 
 pub mod cluster;
+pub mod counted;
 pub mod peer;
+pub mod popping;
+pub mod requests;
+pub mod victim;
 
 pub mod admin;
+pub mod replay;

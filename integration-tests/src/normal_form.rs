@@ -5,9 +5,10 @@ use regex::Regex;
 /// Patterns and what stands for them, applied in this order.
 const RULES: &[(&str, &str)] = &[
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(,\d{3})?", "TIME"),
+    (r"\d{4}-\d\d-\d\d#\d\d:\d\d:\d\d:\d{3}", "TIME"),
     (r"127\.0\.0\.1:\d+", "ADDRESS"),
     (r"\b[0-9A-F]{32,}\b", "ID"),
-    (r"/tmp/\.tmp[\w/-]+", "DIRECTORY"),
+    (r"(?:/[\w-]+)+/\.tmp[\w/-]+", "DIRECTORY"),
     // Ours adds a sentence that says what to do.
     (r"(06FAQ for further details\.).*", "${1}"),
     (r"\b\d{12,}\b", "NUMBER"),
@@ -15,6 +16,10 @@ const RULES: &[(&str, &str)] = &[
     (r"@ID@\d+", "@ID@NUMBER"),
     (r"\d+\.\d+", "FLOAT"),
     (r"\d+ms", "MS"),
+    // How many requests wait in a pool at that moment.
+    (r"FLOAT\(\d+,MS\)", "FLOAT(N,MS)"),
+    // How many seconds the timer is behind at that moment.
+    (r"\b\d+-(\d+\(FLOATw)", "SECONDS-${1}"),
     (r"[ \t]+", " "),
 ];
 
@@ -67,7 +72,10 @@ mod tests {
                        /127.0.0.1:39660 7F00000100007942000000000000040F";
         assert_eq!(
             form.lines(printed),
-            ["broker-a 0 TIME FLOAT(0,MS)", "/ADDRESS ID"]
+            ["broker-a 0 TIME FLOAT(N,MS)", "/ADDRESS ID"]
         );
+        assert_eq!(form.lines("2026-11-22#11:09:53:673"), ["TIME"]);
+        assert_eq!(form.lines("ratio_/dev/shm/.tmpX/a"), ["ratio_DIRECTORY"]);
+        assert_eq!(form.lines("1-0(0.0w, 0.0)"), ["SECONDS-0(FLOATw, FLOAT)"]);
     }
 }

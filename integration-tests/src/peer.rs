@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::toolchain;
+use crate::toolchain::{self, JavaClient};
 use crate::wait::wait_for;
 
 /// How Java clients encode the headers of their requests.
@@ -33,7 +33,18 @@ pub fn java(
     program: &str,
     options: &[(&str, &str)],
 ) -> Option<Command> {
-    let mut command = toolchain::java(512)?;
+    java_with(JavaClient::Five, directory, encoding, (program, options))
+}
+
+/// The same with one of the versions of Apache's client.
+pub fn java_with(
+    client: JavaClient,
+    directory: &Path,
+    encoding: HeaderEncoding,
+    program: (&str, &[(&str, &str)]),
+) -> Option<Command> {
+    let (program, options) = program;
+    let mut command = toolchain::java_with(client, 512)?;
     command
         .arg(format!("-Duser.home={}", directory.display()))
         .arg(format!("-Drocketmq.client.logRoot={}", directory.display()))
@@ -72,10 +83,17 @@ pub fn result_line(printed: &str, success: bool) -> anyhow::Result<String> {
     let last = printed.lines().last().unwrap_or_default();
     anyhow::ensure!(
         success && last.starts_with("ok"),
-        "the peer program failed:\n{}",
+        "the peer program failed:\n{}--- all that it printed:\n{}",
+        failed_cases(printed),
         without_logger_noise(printed)
     );
     Ok(last.to_owned())
+}
+
+/// First, since who reads a long log often has only its beginning.
+fn failed_cases(printed: &str) -> String {
+    let failed = printed.lines().filter(|line| line.starts_with("fail "));
+    failed.map(|line| format!("{line}\n")).collect()
 }
 
 /// Java's logger reports its own configuration in hundreds of lines.

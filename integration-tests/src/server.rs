@@ -10,8 +10,8 @@ use anyhow::Context;
 use crate::log_gate::unexpected_lines;
 use crate::wait::wait_for;
 
-const START_TIMEOUT: Duration = Duration::from_secs(60);
-const STOP_TIMEOUT: Duration = Duration::from_secs(40);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+const STOP_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A running server process and the file that collects what it prints.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Finds and prepares what the tests run: our binary, the Java programs with Apache's jars, the Go program.
+//! Finds and prepares what the tests run: our binary, the Java programs with Apache's jars, the Go program, valgrind.
 //!
 //! Each is prepared once a process. A missing foreign toolchain is a printed reason to skip, unless
 //! THRUSTMQ_PEERS=required.
@@ -43,10 +43,79 @@ fn build_thrustmq() -> anyhow::Result<PathBuf> {
     Ok(profile.join("thrustmq"))
 }
 
+/// Crates that handle messages: those whose instructions are counted.
+const COUNTED: [&str; 4] = ["proto-compat", "store", "remoting", "broker"];
+
+/// The `thrustmq` binary whose instructions are counted, or another one, by THRUSTMQ_COUNTED.
+///
+/// The crates that handle messages are compiled as for a release. What they depend on is shared with the
+/// tests' build, where it is optimised too: a whole release build takes minutes. So counts are some
+/// percent above those of a release.
+pub fn counted_thrustmq() -> anyhow::Result<PathBuf> {
+    if let Ok(binary) = env::var("THRUSTMQ_COUNTED") {
+        return Ok(binary.into());
+    }
+    let test = env::current_exe()?;
+    let target = test
+        .ancestors()
+        .nth(3)
+        .context("the test stands in target/<profile>/deps")?;
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "-p", "thrustmq-cli", "--target-dir"]);
+    build.arg(target.join("counted"));
+    for name in COUNTED {
+        for setting in [
+            "opt-level=3",
+            "codegen-units=16",
+            "debug-assertions=false",
+            "overflow-checks=false",
+        ] {
+            let setting = format!("profile.dev.package.thrustmq-{name}.{setting}");
+            build.args(["--config", &setting]);
+        }
+    }
+    build
+        .env("CARGO_BUILD_BUILD_DIR", target)
+        .env("CARGO_INCREMENTAL", "0")
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    run(build)?;
+    Ok(target.join("counted/debug/thrustmq"))
+}
+
+/// Valgrind; None where there is none.
+pub fn valgrind() -> Option<&'static Path> {
+    static USABLE: OnceLock<Result<(), String>> = OnceLock::new();
+    let usable = USABLE.get_or_init(|| {
+        let mut version = Command::new("valgrind");
+        version.arg("--version");
+        run(version).map_err(|e| format!("{e:#}"))
+    });
+    available("valgrind", usable)?;
+    Some(Path::new("valgrind"))
+}
+
+/// Which of Apache's Java clients a program runs with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JavaClient {
+    /// 4.9.8, without servers.
+    Four,
+    /// 5.5.0, and the servers of that version.
+    Five,
+}
+
 /// A command that runs a Java class with Apache's jars; None where there is no Java.
 pub fn java(heap_mb: u32) -> Option<Command> {
-    static CLASS_PATH: OnceLock<Result<String, String>> = OnceLock::new();
-    let prepared = CLASS_PATH.get_or_init(|| prepare_java().map_err(|e| format!("{e:#}")));
+    java_with(JavaClient::Five, heap_mb)
+}
+
+/// The same with the jars of one of the versions.
+pub fn java_with(client: JavaClient, heap_mb: u32) -> Option<Command> {
+    static FOUR: OnceLock<Result<String, String>> = OnceLock::new();
+    static FIVE: OnceLock<Result<String, String>> = OnceLock::new();
+    let prepared = match client {
+        JavaClient::Four => FOUR.get_or_init(|| prepare(&JAVA_FOUR)),
+        JavaClient::Five => FIVE.get_or_init(|| prepare(&JAVA_FIVE)),
+    };
     let class_path = available("Java", prepared)?;
     let mut command = Command::new("java");
     command
@@ -57,6 +126,31 @@ pub fn java(heap_mb: u32) -> Option<Command> {
     Some(command)
 }
 
+/// Where the sources, jars and classes of one version are, under peers/java.
+struct JavaFiles {
+    pom: &'static str,
+    sources: [&'static str; 2],
+    libraries: &'static str,
+    fetched: &'static str,
+    classes: &'static str,
+}
+
+const JAVA_FIVE: JavaFiles = JavaFiles {
+    pom: "pom.xml",
+    sources: ["src-any", "src"],
+    libraries: "target/lib",
+    fetched: "target/fetched-by-pom.xml",
+    classes: "target/classes",
+};
+
+const JAVA_FOUR: JavaFiles = JavaFiles {
+    pom: "pom-4.xml",
+    sources: ["src-any", "src-4"],
+    libraries: "target/lib-4",
+    fetched: "target/fetched-by-pom-4.xml",
+    classes: "target/classes-4",
+};
+
 /// What the Java broker's store needs to see of the JDK 17.
 const OPENED_FOR_STORE: [&str; 4] = [
     "--add-opens=java.base/java.nio=ALL-UNNAMED",
@@ -65,29 +159,35 @@ const OPENED_FOR_STORE: [&str; 4] = [
     "--add-exports=java.base/sun.nio.ch=ALL-UNNAMED",
 ];
 
-fn prepare_java() -> anyhow::Result<String> {
+fn prepare(files: &JavaFiles) -> Result<String, String> {
+    prepare_java(files).map_err(|e| format!("{e:#}"))
+}
+
+fn prepare_java(files: &JavaFiles) -> anyhow::Result<String> {
     let directory = peers().join("java");
-    let libraries = directory.join("target/lib");
-    let fetched = directory.join("target/fetched-by-pom.xml");
-    let pom = fs::read(directory.join("pom.xml"))?;
+    let fetched = directory.join(files.fetched);
+    let pom = fs::read(directory.join(files.pom))?;
     if fs::read(&fetched).ok().as_ref() != Some(&pom) {
         let mut maven = Command::new("mvn");
         maven
-            .args(["-q", "-B", "dependency:copy-dependencies"])
-            .args(["-DoutputDirectory=target/lib", "-DincludeScope=runtime"])
+            .args(["-q", "-B", "-f", files.pom, "dependency:copy-dependencies"])
+            .arg(format!("-DoutputDirectory={}", files.libraries))
+            .arg("-DincludeScope=runtime")
             .current_dir(&directory);
         run(maven)?;
         fs::write(&fetched, &pom)?;
     }
-    let classes = directory.join("target/classes");
+    let classes = directory.join(files.classes);
     fs::create_dir_all(&classes)?;
-    let jars = format!("{}/*", libraries.display());
+    let jars = format!("{}/*", directory.join(files.libraries).display());
     let mut compiler = Command::new("javac");
     compiler
         .args(["-nowarn", "--release", "17", "-cp", &jars, "-d"])
         .arg(&classes);
-    for source in fs::read_dir(directory.join("src"))? {
-        compiler.arg(source?.path());
+    for folder in files.sources {
+        for source in fs::read_dir(directory.join(folder))? {
+            compiler.arg(source?.path());
+        }
     }
     run(compiler)?;
     Ok(format!("{}:{jars}", classes.display()))

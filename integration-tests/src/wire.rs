@@ -7,7 +7,10 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::{Value, json};
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// The bit of the flag that tells answers from requests.
+const IS_ANSWER: i64 = 1;
+/// Far longer than any answer takes, on a machine that stands still for a while too.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection that speaks whole frames or loose bytes.
 #[derive(Debug)]
@@ -15,9 +18,11 @@ pub struct RawConnection {
     stream: TcpStream,
 }
 
-/// What a server answered.
+/// What a server answered, or asked by itself.
 #[derive(Debug)]
 pub struct Answer {
+    /// The server asks: it sends notices and checks to its clients.
+    pub is_request: bool,
     /// The response code.
     pub code: i64,
     /// The number of the request.
@@ -55,7 +60,7 @@ pub fn frame(header: &[u8], body: &[u8]) -> Vec<u8> {
 }
 
 impl RawConnection {
-    /// Connects; reads give up after ten seconds.
+    /// Connects; reads give up after a minute.
     pub fn open(address: &str) -> anyhow::Result<Self> {
         let address = address
             .to_socket_addrs()?
@@ -79,7 +84,7 @@ impl RawConnection {
         Ok(self.stream.write_all(bytes)?)
     }
 
-    /// The next answer; an error when the server closed the connection or was silent for ten seconds.
+    /// The next answer or request; an error when the server closed the connection or was silent for a minute.
     pub fn receive(&mut self) -> anyhow::Result<Answer> {
         let length = self.read_length()?;
         let header_length = self.read_length()?;
@@ -88,7 +93,9 @@ impl RawConnection {
             .checked_sub(4 + header_length)
             .context("a length that lies")?;
         let header: Value = serde_json::from_slice(&self.read(header_length)?)?;
+        let flag = header["flag"].as_i64().context("a flag")?;
         Ok(Answer {
+            is_request: flag & IS_ANSWER == 0,
             code: header["code"].as_i64().context("a code")?,
             opaque: header["opaque"].as_i64().context("an opaque")?,
             remark: header["remark"].as_str().unwrap_or_default().to_owned(),
@@ -97,7 +104,7 @@ impl RawConnection {
         })
     }
 
-    /// Sends a request and reads its answer.
+    /// Sends a request and reads its answer; what the server asks meanwhile is left out.
     pub fn call(
         &mut self,
         code: i32,
@@ -105,14 +112,16 @@ impl RawConnection {
         body: &[u8],
     ) -> anyhow::Result<Answer> {
         self.send(&request(code, 77, fields, body))?;
-        let answer = self.receive()?;
+        let mut answer = self.receive()?;
+        while answer.is_request {
+            answer = self.receive()?;
+        }
         anyhow::ensure!(answer.opaque == 77, "an answer to something else");
         Ok(answer)
     }
 
-    /// True when the server closes the connection; false when it stays open and silent for a second.
+    /// True when the server closes the connection; false when it stays open and silent for a minute.
     pub fn is_closed_by_server(&mut self) -> anyhow::Result<bool> {
-        self.stream.set_read_timeout(Some(Duration::from_secs(1)))?;
         let mut rest = Vec::new();
         let closed = match self.stream.read_to_end(&mut rest) {
             Ok(_) => true,
@@ -121,7 +130,6 @@ impl RawConnection {
                 std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
             ),
         };
-        self.stream.set_read_timeout(Some(TIMEOUT))?;
         Ok(closed)
     }
 

@@ -1,10 +1,12 @@
 //! Text values of header fields, and the list of fields a command carries.
 //!
 //! RocketMQ's headers are string maps whatever the encoding. [`ExtFields`] keeps one in a single text
-//! buffer with a list of ranges: two allocations a command, however many fields it has.
+//! buffer with a list of spans: two allocations a command, however many fields it has. Fields that were
+//! read from JSON are spans of a copy of the header's text; what has escapes stands behind it.
 
 use std::convert::Infallible;
 use std::fmt;
+use std::ops::Range;
 
 /// A type that a header field can have.
 pub trait FieldValue: Sized {
@@ -77,9 +79,11 @@ pub fn parse_field<T: FieldValue>(field: &'static str, text: &str) -> Result<T, 
     })
 }
 
+/// Where a field stands in the text.
 #[derive(Clone, Copy)]
-struct Range {
+struct Span {
     key_start: u32,
+    key_end: u32,
     value_start: u32,
     value_end: u32,
 }
@@ -88,7 +92,7 @@ struct Range {
 #[derive(Clone, Default)]
 pub struct ExtFields {
     text: String,
-    ranges: Vec<Range>,
+    spans: Vec<Span>,
 }
 
 impl ExtFields {
@@ -101,34 +105,44 @@ impl ExtFields {
     pub fn with_capacity(fields: usize, text_bytes: usize) -> Self {
         Self {
             text: String::with_capacity(text_bytes),
-            ranges: Vec::with_capacity(fields),
+            spans: Vec::with_capacity(fields),
         }
+    }
+
+    /// An empty map over a text in which fields stand, for [`ExtFields::push_found`]. Others, which
+    /// are pushed behind it, find room for half as much.
+    pub(crate) fn over(text: &str, fields: usize) -> Self {
+        let mut map = Self::with_capacity(fields, text.len() + text.len() / 2);
+        map.text.push_str(text);
+        map
     }
 
     /// How many fields there are.
     pub fn len(&self) -> usize {
-        self.ranges.len()
+        self.spans.len()
     }
 
     /// Whether there is no field.
     pub fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
+        self.spans.is_empty()
     }
 
-    /// Bytes of all keys and values.
-    pub(crate) fn text_bytes(&self) -> usize {
-        self.text.len()
+    /// The text in which all keys and values stand, and maybe more.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The value of `key`; of two with the same key, the later.
     pub fn get(&self, key: &str) -> Option<&str> {
-        let found = self.ranges.iter().rev().find(|r| self.key(r) == key)?;
+        let found = self.spans.iter().rev().find(|span| self.key(span) == key)?;
         Some(self.value(found))
     }
 
     /// All fields in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.ranges.iter().map(|r| (self.key(r), self.value(r)))
+        self.spans
+            .iter()
+            .map(|span| (self.key(span), self.value(span)))
     }
 
     /// Appends a field. A caller that may replace one uses [`ExtFields::set`].
@@ -156,19 +170,26 @@ impl ExtFields {
         key: &str,
         write: impl FnOnce(&mut String) -> Result<(), E>,
     ) -> Result<(), E> {
-        let key_start = self.end();
+        let key_start = self.text.len();
         self.text.push_str(key);
-        let value_start = self.end();
+        let value_start = self.text.len();
         if let Err(error) = write(&mut self.text) {
-            self.text.truncate(key_start as usize);
+            self.text.truncate(key_start);
             return Err(error);
         }
-        self.ranges.push(Range {
-            key_start,
-            value_start,
-            value_end: self.end(),
-        });
+        self.push_found(key_start..value_start, value_start..self.text.len());
         Ok(())
+    }
+
+    /// Appends a field whose key and value stand in the text already, both at characters' bounds.
+    #[inline]
+    pub(crate) fn push_found(&mut self, key: Range<usize>, value: Range<usize>) {
+        self.spans.push(Span {
+            key_start: place(key.start),
+            key_end: place(key.end),
+            value_start: place(value.start),
+            value_end: place(value.end),
+        });
     }
 
     /// Sets a field, replacing one of the same key.
@@ -180,21 +201,22 @@ impl ExtFields {
     /// Removes a field; its text stays in the buffer until the command goes.
     pub fn remove(&mut self, key: &str) {
         let text = &self.text;
-        self.ranges
-            .retain(|r| &text[r.key_start as usize..r.value_start as usize] != key);
+        self.spans
+            .retain(|span| &text[span.key_start as usize..span.key_end as usize] != key);
     }
 
-    fn end(&self) -> u32 {
-        u32::try_from(self.text.len()).expect("a frame is shorter than 16 MiB")
+    fn key(&self, span: &Span) -> &str {
+        &self.text[span.key_start as usize..span.key_end as usize]
     }
 
-    fn key(&self, r: &Range) -> &str {
-        &self.text[r.key_start as usize..r.value_start as usize]
+    fn value(&self, span: &Span) -> &str {
+        &self.text[span.value_start as usize..span.value_end as usize]
     }
+}
 
-    fn value(&self, r: &Range) -> &str {
-        &self.text[r.value_start as usize..r.value_end as usize]
-    }
+#[inline]
+fn place(at: usize) -> u32 {
+    u32::try_from(at).expect("a frame is shorter than 16 MiB")
 }
 
 impl fmt::Debug for ExtFields {

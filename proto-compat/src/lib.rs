@@ -3,6 +3,8 @@
 //! The modules stand in dependency order, leaves first.
 #![forbid(unsafe_code)]
 
+mod word_scan;
+
 pub mod clock;
 pub mod fastjson;
 pub mod field;
@@ -14,6 +16,7 @@ pub mod message;
 
 pub mod body;
 pub mod command;
+pub mod division;
 pub mod frame;
 pub mod header;
 pub mod request_code;

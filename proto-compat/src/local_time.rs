@@ -1,7 +1,7 @@
 //! The calendar of this machine's time zone: RocketMQ's ids, index names and hours of deletion are
 //! in local time.
 
-use chrono::{DateTime, Datelike, Local, TimeZone, Timelike};
+use chrono::{DateTime, Datelike, Local, NaiveDateTime, TimeZone, Timelike};
 
 /// A moment as the wall clock of this machine shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,21 @@ impl LocalTime {
         Self {
             at: at.with_timezone(&Local),
         }
+    }
+
+    /// The moment of [`digits`](Self::digits), of which the later ones may be left out: `20261123` is
+    /// a midnight. None if there is no such moment.
+    pub fn of_digits(digits: &str) -> Option<Self> {
+        let is_whole = matches!(digits.len(), 8 | 10 | 12 | 14 | 17);
+        let padded = format!("{digits:0<17}");
+        let read = NaiveDateTime::parse_from_str(&padded, "%Y%m%d%H%M%S%3f").ok()?;
+        let at = Local.from_local_datetime(&read).earliest()?;
+        is_whole.then_some(Self { at })
+    }
+
+    /// It in milliseconds since 1970-01-01 UTC.
+    pub fn at_ms(&self) -> i64 {
+        self.at.timestamp_millis()
     }
 
     /// Hour of the day, 0 to 23.
@@ -49,6 +64,17 @@ impl LocalTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digits_are_read_as_they_were_written() {
+        let time = LocalTime::at(1_700_000_000_123);
+        assert_eq!(LocalTime::of_digits(&time.digits()), Some(time));
+        let midnight = LocalTime::of_digits(&time.digits()[..8]).unwrap();
+        assert_eq!(midnight.at_ms(), time.day_start_ms());
+        for wrong in ["", "2026", "20261323", "2026112", "20261123x0"] {
+            assert_eq!(LocalTime::of_digits(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn starts_lie_before_and_within_their_span() {

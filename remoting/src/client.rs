@@ -16,6 +16,7 @@ use thrustmq_proto_compat::table::CommandSpec;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::callbacks::{Callback, Finished, Outcome};
@@ -29,6 +30,9 @@ use crate::pending::deadline_after;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::routes::Routes;
+use crate::socket::Socket;
+#[cfg(feature = "tls")]
+use crate::tls::{self, TlsSocket};
 
 /// Calls servers, and answers what they ask on the same connections. Cheap to clone; with the last
 /// clone go its connections.
@@ -39,6 +43,8 @@ pub struct Client {
 
 struct Inner {
     options: ClientOptions,
+    /// Watches the connections until shutdown.
+    sweep: AbortHandle,
     endpoint: Arc<Endpoint>,
     runtime: Handle,
     slots: Mutex<Slots>,
@@ -81,11 +87,12 @@ impl Client {
             events,
             clock,
         });
-        // It ends by itself once the endpoint is gone.
-        endpoint.start_sweep();
+        // It also ends by itself once the endpoint is gone.
+        let sweep = endpoint.start_sweep();
         Self {
             inner: Arc::new(Inner {
                 options,
+                sweep: sweep.abort_handle(),
                 endpoint,
                 runtime: Handle::current(),
                 slots: Mutex::default(),
@@ -115,12 +122,19 @@ impl Client {
     ) -> Result<Command, CallError> {
         let deadline = deadline_after(timeout);
         for _ in [Sending::First, Sending::Second] {
-            let peer = match tokio::time::timeout_at(deadline, self.connect(addr)).await {
-                Ok(connected) => connected?,
-                Err(_) => return Err(timed_out(addr, timeout)),
+            let peer = match self.find_or_start(addr)? {
+                Slot::Connected(peer) => peer,
+                // Boxed: nearly every call finds a connection, and its future is the smaller for it.
+                Slot::Connecting(_) => {
+                    let connecting = tokio::time::timeout_at(deadline, self.connect(addr));
+                    match Box::pin(connecting).await {
+                        Ok(connected) => connected?,
+                        Err(_) => return Err(timed_out(addr, timeout)),
+                    }
+                }
             };
             let left = deadline.saturating_duration_since(Instant::now());
-            let answer = match exchange(&peer, &mut request, left).await {
+            let answer = match self.exchange(addr, &peer, &mut request, left).await {
                 Err(CallError::Timeout { .. }) => return Err(timed_out(addr, timeout)),
                 outcome => outcome?,
             };
@@ -186,6 +200,27 @@ impl Client {
     pub async fn shutdown(&self) {
         self.refuse_connecting();
         self.inner.endpoint.close_connections().await;
+        self.inner.sweep.abort();
+    }
+
+    /// Calls once. A peer that sent nothing at all while we waited is taken for dead and its
+    /// connection closed, so that the next call makes a new one; Java closes it after almost every
+    /// timeout, and fails the other calls on it.
+    async fn exchange(
+        &self,
+        addr: &str,
+        peer: &Peer,
+        request: &mut Command,
+        timeout: Duration,
+    ) -> Outcome {
+        let reads_before = peer.reads();
+        let outcome = peer.exchange(request, timeout).await;
+        if matches!(outcome, Err(CallError::Timeout { .. })) && peer.reads() == reads_before {
+            peer.close("silent through a call's whole time");
+            // It closes in a moment; a call that came before that would fail.
+            self.retire(addr, peer);
+        }
+        outcome
     }
 
     fn refuse_connecting(&self) {
@@ -269,20 +304,8 @@ impl Client {
     }
 
     async fn attempt(&self, addr: &str) -> Result<Peer, CallError> {
-        let options = &self.inner.options;
-        let limit = Duration::from_millis(options.connect_timeout_ms);
-        let connected = match tokio::time::timeout(limit, connect_any(addr, options)).await {
-            Ok(connected) => connected,
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
-        };
-        let connected = connected.and_then(|stream| {
-            let ends = Ends {
-                remote: stream.peer_addr()?,
-                local: stream.local_addr()?,
-            };
-            Ok((stream, ends))
-        });
-        let (stream, ends) = connected.map_err(|cause| CallError::Connect {
+        let connected = connect(addr, &self.inner.options).await;
+        let (connected, ends) = connected.map_err(|cause| CallError::Connect {
             addr: addr.to_owned(),
             cause: cause.to_string(),
         })?;
@@ -290,7 +313,12 @@ impl Client {
         if slots.is_shut {
             return Err(CallError::Closed);
         }
-        let peer = connection::start(&self.inner.endpoint, stream, ends);
+        let endpoint = &self.inner.endpoint;
+        let peer = match connected {
+            Connected::Plain(stream) => connection::start(endpoint, stream, ends),
+            #[cfg(feature = "tls")]
+            Connected::Encrypted(stream) => connection::start(endpoint, *stream, ends),
+        };
         let slot = Slot::Connected(peer.clone());
         slots.by_addr.insert(addr.to_owned(), slot);
         Ok(peer)
@@ -346,18 +374,6 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Calls once. A peer that sent nothing at all while we waited is taken for dead and its connection
-/// closed, so that the next call makes a new one; Java closes it after almost every timeout, and
-/// fails the other calls on it.
-async fn exchange(peer: &Peer, request: &mut Command, timeout: Duration) -> Outcome {
-    let reads_before = peer.reads();
-    let outcome = peer.exchange(request, timeout).await;
-    if matches!(outcome, Err(CallError::Timeout { .. })) && peer.reads() == reads_before {
-        peer.close("silent through a call's whole time");
-    }
-    outcome
-}
-
 fn timed_out(addr: &str, timeout: Duration) -> CallError {
     CallError::Timeout {
         addr: addr.to_owned(),
@@ -365,14 +381,61 @@ fn timed_out(addr: &str, timeout: Duration) -> CallError {
     }
 }
 
-/// Tries the addresses that a name stands for, one after another.
-async fn connect_any(addr: &str, options: &ClientOptions) -> io::Result<TcpStream> {
+/// A new connection. Its kind is a type of its own, so that plain ones pay nothing for the other.
+enum Connected {
+    Plain(Socket),
+    #[cfg(feature = "tls")]
+    Encrypted(Box<TlsSocket>),
+}
+
+async fn connect(addr: &str, options: &ClientOptions) -> io::Result<(Connected, Ends)> {
+    let deadline = deadline_after(Duration::from_millis(options.connect_timeout_ms));
+    let stream = connect_any(addr, options, deadline).await?;
+    let ends = Ends {
+        remote: stream.peer_addr()?,
+        local: stream.local_addr()?,
+    };
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &options.tls {
+        let secured = tokio::time::timeout_at(deadline, tls::secure(tls, addr, stream)).await;
+        let secured = secured.map_err(|_| {
+            io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the TLS handshake took too long: perhaps the server speaks no TLS",
+            )
+        })??;
+        return Ok((Connected::Encrypted(Box::new(secured)), ends));
+    }
+    Ok((Connected::Plain(Socket::from(stream)), ends))
+}
+
+/// Tries the addresses that a name stands for, one after another. Each gets its share of the time
+/// that is left, so that one which does not answer leaves some for the next.
+async fn connect_any(
+    addr: &str,
+    options: &ClientOptions,
+    deadline: Instant,
+) -> io::Result<TcpStream> {
+    let looked_up = tokio::time::timeout_at(deadline, tokio::net::lookup_host(addr)).await;
+    let resolved: Vec<_> = looked_up
+        .map_err(|_| {
+            io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the name was not looked up in time",
+            )
+        })??
+        .collect();
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for resolved in tokio::net::lookup_host(addr).await? {
-        match connect_one(resolved, options).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failed = error,
+    let mut waiting = u32::try_from(resolved.len()).unwrap_or(u32::MAX);
+    for address in resolved {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let connecting = connect_one(address, options);
+        match tokio::time::timeout(left / waiting.max(1), connecting).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failed = error,
+            Err(_) => failed = io::ErrorKind::TimedOut.into(),
         }
+        waiting = waiting.saturating_sub(1);
     }
     Err(failed)
 }

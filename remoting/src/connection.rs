@@ -15,14 +15,14 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use thrustmq_proto_compat::command::Command;
 use thrustmq_proto_compat::frame::{self, FrameError};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use crate::batch::Batch;
 use crate::callbacks::Finished;
 use crate::endpoint::Endpoint;
 use crate::events::ConnectionEvent;
-use crate::outbox::Closing;
+use crate::outbox::{Closing, DirectWrite, Taken};
 use crate::peer::{Ends, Peer};
 use crate::pool::{Job, Pool, QueuedRequest, Request};
 use crate::reply::Responder;
@@ -32,18 +32,30 @@ const READ_BYTES_MIN: usize = 8 * 1024;
 const READ_BYTES_MAX: usize = 64 * 1024;
 /// With less room than this a read is not worth its system call.
 const READ_ROOM_BYTES_MIN: usize = 4 * 1024;
+/// What a connection without a buffer reads at first, into the thread's stack: the heads of requests,
+/// and heartbeats, are about as long.
+const FIRST_READ_BYTES: usize = 512;
 /// Reads in one turn before the other tasks of the thread get theirs.
 const READS_PER_TURN: usize = 8;
+/// Fewer calls under way are written as they come.
+const CALLS_TOGETHER_MIN: usize = 8;
 /// Pieces in one write call; the system takes 1024, more than 64 bring nothing.
 const SLICES_PER_WRITE: usize = 64;
 
 /// A socket, or what stands for one in tests.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// The way to write from other threads, if there is one.
+    fn direct(&self) -> Option<Arc<dyn DirectWrite>> {
+        None
+    }
+}
 
 /// Starts the task of a new connection.
 pub(crate) fn start(endpoint: &Arc<Endpoint>, stream: impl Stream, ends: Ends) -> Peer {
     let peer = endpoint.enter(ends);
+    if let Some(socket) = stream.direct() {
+        peer.outbox().write_to(socket);
+    }
     let connection = Connection {
         stream,
         endpoint: Arc::clone(endpoint),
@@ -53,6 +65,7 @@ pub(crate) fn start(endpoint: &Arc<Endpoint>, stream: impl Stream, ends: Ends) -
         writing: Batch::default(),
         requests: Requests::default(),
         finished: Vec::new(),
+        has_let: false,
     };
     tokio::spawn(connection.run());
     peer
@@ -69,6 +82,18 @@ struct Connection<S> {
     requests: Requests,
     /// Callbacks of the answers of one read.
     finished: Vec<Finished>,
+    /// The last turn was left to the tasks that write.
+    has_let: bool,
+}
+
+/// What became of the frames that waited.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    All,
+    /// The socket takes no more now.
+    Some,
+    /// A thread is writing.
+    ByThread,
 }
 
 /// Why a connection ended.
@@ -105,19 +130,27 @@ impl<S: Stream> Connection<S> {
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.lets_others_write(cx) {
+            return Poll::Pending;
+        }
         for _ in 0..READS_PER_TURN {
-            let is_drained = match self.write_waiting(cx) {
-                Ok(is_drained) => is_drained,
+            let written = match self.write_waiting(cx) {
+                Ok(written) => written,
                 Err(error) => return Poll::Ready(End::Failed(error)),
             };
             match self.peer.outbox().closing() {
                 Closing::Now(why) => return Poll::Ready(End::ByUs(why)),
                 Closing::Idle => return Poll::Ready(End::Idle),
-                Closing::Drained(why) if is_drained => return Poll::Ready(End::ByUs(why)),
+                Closing::Drained(why) if written == Written::All => {
+                    return Poll::Ready(End::ByUs(why));
+                }
                 Closing::No | Closing::Drained(_) | Closing::Done => {}
             }
-            if !is_drained && self.peer.outbox().is_over_limit(self.writing.len()) {
+            if written == Written::Some && self.peer.outbox().is_over_limit(self.writing.len()) {
                 return Poll::Pending;
+            }
+            if self.peer.outbox().take_quiet() {
+                self.give_back_buffers();
             }
             match ready!(self.read(cx)) {
                 Ok(0) => return Poll::Ready(End::ByPeer),
@@ -132,8 +165,19 @@ impl<S: Stream> Connection<S> {
         Poll::Pending
     }
 
-    /// Writes until nothing waits (`true`) or the socket takes no more (`false`).
-    fn write_waiting(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+    /// While many calls are under way, the tasks that make them are about to add to what is written: they come
+    /// first, once, so that frames go out together.
+    fn lets_others_write(&mut self, cx: &mut Context<'_>) -> bool {
+        let lets = !self.has_let && self.peer.pending().in_flight() >= CALLS_TOGETHER_MIN;
+        self.has_let = lets;
+        if lets {
+            cx.waker().wake_by_ref();
+        }
+        lets
+    }
+
+    /// Writes until nothing waits or the socket takes no more.
+    fn write_waiting(&mut self, cx: &mut Context<'_>) -> io::Result<Written> {
         loop {
             while !self.writing.is_empty() {
                 let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
@@ -142,17 +186,43 @@ impl<S: Stream> Connection<S> {
                 match stream.poll_write_vectored(cx, &slices[..count]) {
                     Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                     Poll::Ready(written) => self.writing.advance(written?),
-                    Poll::Pending => return Ok(false),
+                    Poll::Pending => return Ok(Written::Some),
                 }
                 self.peer.note_active();
             }
-            if !self.peer.outbox().take(&mut self.writing, cx) {
-                return Ok(true);
+            match self.peer.outbox().take(&mut self.writing, cx) {
+                Taken::Frames => {}
+                Taken::Nothing => return self.flush(cx),
+                Taken::ByThread => return Ok(Written::ByThread),
             }
         }
     }
 
+    /// Lets nothing stay in an encrypted stream's own buffer; a plain one has none.
+    fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<Written> {
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Ready(flushed) => flushed.map(|()| Written::All),
+            Poll::Pending => Ok(Written::Some),
+        }
+    }
+
+    /// Thousands of connections that were busy once must not hold what they needed then.
+    fn give_back_buffers(&mut self) {
+        if self.received.is_empty() {
+            self.received = BytesMut::new();
+            self.read_bytes = READ_BYTES_MIN;
+        }
+        if self.writing.is_empty() {
+            self.writing = Batch::default();
+        }
+        self.requests = Requests::default();
+        self.finished = Vec::new();
+    }
+
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.received.capacity() == 0 {
+            return self.read_first(cx);
+        }
         self.make_room();
         let room = self.received.capacity() - self.received.len();
         let read = ready!(pin!(self.stream.read_buf(&mut self.received)).poll(cx))?;
@@ -161,6 +231,19 @@ impl<S: Stream> Connection<S> {
             self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
         }
         Poll::Ready(Ok(read))
+    }
+
+    /// Takes room only once something has come: thousands of connections wait for that without a
+    /// buffer each.
+    fn read_first(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut bytes = [0; FIRST_READ_BYTES];
+        let mut first = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut first))?;
+        let read = first.filled();
+        self.received.reserve(self.read_bytes.max(read.len()));
+        self.received.extend_from_slice(read);
+        self.peer.note_read();
+        Poll::Ready(Ok(read.len()))
     }
 
     fn make_room(&mut self) {

@@ -22,6 +22,8 @@ use crate::refusal::Refusal;
 use crate::routes::{Route, Routes};
 
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// A connection without traffic for so long gives back its buffers.
+const QUIET_MS: u64 = 3_000;
 /// Clients of a version above 5.3.1 understand GO_AWAY.
 const LAST_VERSION_WITHOUT_GO_AWAY: i32 = 475;
 /// How often shutdown looks whether it is done.
@@ -182,20 +184,28 @@ impl Endpoint {
         }
     }
 
-    /// One look at every connection: idle ones are closed, calls whose time is over end.
+    /// One look at every connection: idle ones are closed, quiet ones give back memory, calls whose
+    /// time is over end.
     fn sweep(&self, now: Instant) {
         let mut idle = Vec::new();
+        let mut quiet = Vec::new();
         let mut calling = Vec::new();
         for tracked in self.lock_open().values_mut() {
             if tracked.is_idle(self.limits.idle_ms_max) {
                 idle.push(tracked.peer.clone());
-            } else if tracked.peer.pending().in_flight() > 0 {
+            } else if tracked.idle_ms == QUIET_MS {
+                quiet.push(tracked.peer.clone());
+            }
+            if tracked.peer.pending().in_flight() > 0 {
                 calling.push(tracked.peer.clone());
             }
         }
         for peer in calling {
             let addr = || peer.remote_addr().to_string();
             peer.pending().expire(now, addr);
+        }
+        for peer in quiet {
+            peer.outbox().grow_quiet();
         }
         for peer in idle {
             peer.outbox().request_close(Closing::Idle);

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Invariants: every request that is not oneway is answered exactly once or its connection closes;
-//! every call ends exactly once, with an answer or an error; no handler, callback or event listener
-//! runs on an I/O task; every queue and table has a limit.
+//! every call ends exactly once, with an answer or an error; no callback or event listener runs on an
+//! I/O thread, and handlers only of pools that lend; every queue and table has a limit.
 #![forbid(unsafe_code)]
 
 mod error;
@@ -22,6 +22,8 @@ mod queue;
 mod refusal;
 
 mod batch;
+mod turn;
+
 mod outbox;
 mod worker;
 
@@ -42,6 +44,10 @@ mod events;
 mod endpoint;
 
 mod connection;
+mod io_threads;
+mod socket;
+#[cfg(feature = "tls")]
+mod tls;
 
 mod server;
 
@@ -52,6 +58,8 @@ pub use client::Client;
 pub use error::CallError;
 pub use events::{ConnectionEvent, ConnectionEvents};
 pub use hooks::{Hooks, RequestInfo, RpcHook};
+#[cfg(feature = "tls")]
+pub use options::TlsOptions;
 pub use options::{ClientOptions, PoolOptions, ServerOptions};
 pub use peer::Peer;
 pub use pool::{Pool, PoolFull};
@@ -59,3 +67,4 @@ pub use refusal::Refusal;
 pub use reply::{Handled, Incoming, Reply, Responder};
 pub use routes::{Routes, RoutesBuilder};
 pub use server::Server;
+pub use turn::wake_after_turn;

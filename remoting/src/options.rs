@@ -2,6 +2,11 @@
 //! (02-remoting §2.11).
 
 use std::net::SocketAddr;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
+
+#[cfg(feature = "tls")]
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::hooks::Hooks;
 
@@ -75,6 +80,41 @@ pub struct ClientOptions {
     pub receive_buffer_bytes: Option<u32>,
     /// Hooks around the calls of this client.
     pub hooks: Hooks,
+    /// Encrypts every connection; plain ones if `None`.
+    #[cfg(feature = "tls")]
+    pub tls: Option<TlsOptions>,
+}
+
+/// How a client encrypts its connections.
+#[cfg(feature = "tls")]
+#[derive(Clone)]
+pub struct TlsOptions {
+    pub(crate) config: Arc<tokio_rustls::rustls::ClientConfig>,
+    pub(crate) server_name: Option<ServerName<'static>>,
+}
+
+#[cfg(feature = "tls")]
+impl TlsOptions {
+    /// With rustls's configuration. A server's certificate must be for the host that was asked for,
+    /// or for `server_name` if there is one.
+    pub fn new(
+        config: Arc<tokio_rustls::rustls::ClientConfig>,
+        server_name: Option<ServerName<'static>>,
+    ) -> Self {
+        Self {
+            config,
+            server_name,
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+impl std::fmt::Debug for TlsOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsOptions")
+            .field("server_name", &self.server_name)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for ClientOptions {
@@ -88,6 +128,8 @@ impl Default for ClientOptions {
             send_buffer_bytes: None,
             receive_buffer_bytes: None,
             hooks: Hooks::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }
@@ -101,6 +143,9 @@ pub struct PoolOptions {
     pub threads: usize,
     /// Requests that may wait for a thread.
     pub queue_capacity: usize,
+    /// Whether the thread that read a request may handle it in place of one that has nothing to do.
+    /// Only for handlers that never wait, for such a thread serves other connections as well.
+    pub lends: bool,
 }
 
 /// The limits of one connection, as server and client share them.

@@ -1,10 +1,14 @@
 //! What waits to be sent on one connection. Any thread puts frames in; the connection's task swaps
-//! all of them out at once and writes them.
+//! all of them out at once and writes them, or a worker thread does that has nothing else to do.
 //!
-//! Invariants: `awake` is false only while the task sleeps with nothing to send, so whoever finds it
-//! false wakes the task, and nobody else does; answers are always taken as long as the connection is
-//! open, requests only below the byte limit. At the limit the task stops reading from the peer; what
-//! was read before may still fill the outbox to some multiple of it, then it is refused unhandled.
+//! Invariants: one of them writes at a time, and looks again before it stops. `is_attended` is false
+//! only while nothing waits and nobody writes, so whoever finds it false sees to it that somebody
+//! will, and nobody else does. What a thread could not write goes out before all else. Answers are
+//! always taken as long as the connection is open, requests only below the byte limit. At the limit
+//! the task stops reading from the peer; what was read before may still fill the outbox to some
+//! multiple of it, then it is refused unhandled.
+
+mod direct;
 
 use std::cell::RefCell;
 use std::mem;
@@ -16,6 +20,9 @@ use thrustmq_proto_compat::command::{Body, Command};
 use thrustmq_proto_compat::frame::{self, FrameError};
 
 use crate::batch::Batch;
+use crate::turn;
+
+pub(crate) use direct::DirectWrite;
 
 /// At so many times the byte limit requests that were read before it was reached are refused.
 const OVERFULL_TIMES: usize = 4;
@@ -24,6 +31,10 @@ const OVERFULL_TIMES: usize = 4;
 pub(crate) struct Outbox {
     state: Mutex<State>,
     is_overfull: AtomicBool,
+    /// The task is to give back its buffers.
+    is_quiet: AtomicBool,
+    /// A thread wrote since this was last asked.
+    is_written: AtomicBool,
     bytes_max: usize,
     oneways_max: usize,
 }
@@ -31,12 +42,36 @@ pub(crate) struct Outbox {
 #[derive(Default)]
 struct State {
     batch: Batch,
-    /// Bytes of the batch that the task took and has not written.
+    /// What a thread took and could not write.
+    rest: Batch,
+    /// Bytes that were taken out of the batch and are not written.
     being_written: usize,
+    writer: Writer,
     oneways: usize,
     waker: Option<Waker>,
-    awake: bool,
+    is_attended: bool,
     closing: Closing,
+    socket: Option<Arc<dyn DirectWrite>>,
+}
+
+/// Who holds frames that were taken out and are not written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Writer {
+    #[default]
+    Nobody,
+    Task,
+    Thread,
+}
+
+/// What the task finds when it wants to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Frames to write.
+    Frames,
+    /// Nothing; what comes next wakes the task, if no thread writes it.
+    Nothing,
+    /// A thread is writing; if it leaves anything to the task it wakes it.
+    ByThread,
 }
 
 /// Whether, and how, the connection is to end.
@@ -67,12 +102,19 @@ impl Outbox {
         Self {
             state: Mutex::default(),
             is_overfull: AtomicBool::new(false),
+            is_quiet: AtomicBool::new(false),
+            is_written: AtomicBool::new(false),
             bytes_max,
             oneways_max,
         }
     }
 
-    /// Takes an answer. The task is woken at the end of the thread's turn, if it has one.
+    /// Lets threads write to the connection's socket.
+    pub(crate) fn write_to(&self, socket: Arc<dyn DirectWrite>) {
+        self.lock().socket = Some(socket);
+    }
+
+    /// Takes an answer. It is seen to at the end of the thread's turn, if it has one.
     pub(crate) fn push_answer(self: &Arc<Self>, answer: &Command) -> Result<(), PushError> {
         with_head(answer, |head| self.push_answer_frame(head, &answer.body))?
     }
@@ -86,9 +128,9 @@ impl Outbox {
         if state.unsent_bytes() / OVERFULL_TIMES >= self.bytes_max {
             self.is_overfull.store(true, Ordering::Relaxed);
         }
-        if !mem::replace(&mut state.awake, true) {
+        if !mem::replace(&mut state.is_attended, true) {
             drop(state);
-            TurnWakes::wake_later(self);
+            turn::send_after_turn(self);
         }
         Ok(())
     }
@@ -112,15 +154,14 @@ impl Outbox {
         }
         state.batch.push(head, &request.body);
         state.oneways += usize::from(request.is_oneway());
-        if !mem::replace(&mut state.awake, true) {
+        if !mem::replace(&mut state.is_attended, true) {
             state.wake_unlocking();
         }
         Ok(())
     }
 
-    /// Swaps everything that waits into `written`, whose frames are written. `false`: nothing waits,
-    /// and the task of `cx` is woken by what comes next.
-    pub(crate) fn take(&self, written: &mut Batch, cx: &Context<'_>) -> bool {
+    /// Swaps what is to be written next into `written`, whose frames are written.
+    pub(crate) fn take(&self, written: &mut Batch, cx: &Context<'_>) -> Taken {
         written.clear();
         let mut state = self.lock();
         if !state
@@ -130,14 +171,36 @@ impl Outbox {
         {
             state.waker = Some(cx.waker().clone());
         }
+        if state.writer == Writer::Thread {
+            return Taken::ByThread;
+        }
+        if !state.rest.is_empty() {
+            *written = mem::take(&mut state.rest);
+            state.writer = Writer::Task;
+            return Taken::Frames;
+        }
+        self.swap_out(&mut state, written, Writer::Task);
+        if written.is_empty() {
+            Taken::Nothing
+        } else {
+            Taken::Frames
+        }
+    }
+
+    /// Swaps the batch into `written`; if there is nothing, nobody is the writer.
+    fn swap_out(&self, state: &mut State, written: &mut Batch, writer: Writer) {
         mem::swap(&mut state.batch, written);
         state.oneways = 0;
         state.being_written = written.len();
-        state.awake = !written.is_empty();
+        state.is_attended = !written.is_empty();
+        state.writer = if state.is_attended {
+            writer
+        } else {
+            Writer::Nobody
+        };
         if state.being_written < self.bytes_max {
             self.is_overfull.store(false, Ordering::Relaxed);
         }
-        state.awake
     }
 
     /// Whether so much waits that nothing more should be read from this peer; `unwritten` is what
@@ -146,6 +209,27 @@ impl Outbox {
         let mut state = self.lock();
         state.being_written = unwritten;
         state.unsent_bytes() >= self.bytes_max
+    }
+
+    /// Nothing has come or gone for a while: gives back the buffers here, and has the task do so.
+    pub(crate) fn grow_quiet(&self) {
+        let mut state = self.lock();
+        if state.unsent_bytes() > 0 || state.is_closed() {
+            return;
+        }
+        state.batch = Batch::default();
+        self.is_quiet.store(true, Ordering::Relaxed);
+        state.wake_unlocking();
+    }
+
+    /// Whether the task is to give back its buffers; each time once.
+    pub(crate) fn take_quiet(&self) -> bool {
+        self.is_quiet.load(Ordering::Relaxed) && self.is_quiet.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether a thread wrote since the last time this was asked.
+    pub(crate) fn take_is_written(&self) -> bool {
+        self.is_written.swap(false, Ordering::Relaxed)
     }
 
     /// Whether requests of this peer should be refused rather than handled.
@@ -181,10 +265,6 @@ impl Outbox {
 
     pub(crate) fn oneways_max(&self) -> usize {
         self.oneways_max
-    }
-
-    fn wake(&self) {
-        self.lock().wake_unlocking();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -235,48 +315,9 @@ fn with_head<R>(command: &Command, push: impl FnOnce(&[u8]) -> R) -> Result<R, P
 
 thread_local! {
     static HEAD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    static TURN: RefCell<Turn> = const { RefCell::new(Turn { is_on: false, to_wake: Vec::new() }) };
-}
-
-/// Whether this thread is in a turn, and which outboxes are to be woken at its end.
-struct Turn {
-    is_on: bool,
-    to_wake: Vec<Arc<Outbox>>,
-}
-
-/// A turn of a worker thread: connections that get answers during it are woken once, at its end.
-pub(crate) struct TurnWakes(());
-
-impl TurnWakes {
-    pub(crate) fn begin() -> Self {
-        TURN.with_borrow_mut(|turn| turn.is_on = true);
-        Self(())
-    }
-
-    /// Wakes those that got answers so far.
-    pub(crate) fn flush(&self) {
-        TURN.with_borrow_mut(|turn| turn.to_wake.drain(..).for_each(|outbox| outbox.wake()));
-    }
-
-    fn wake_later(outbox: &Arc<Outbox>) {
-        let is_on = TURN.with_borrow_mut(|turn| {
-            if turn.is_on {
-                turn.to_wake.push(Arc::clone(outbox));
-            }
-            turn.is_on
-        });
-        if !is_on {
-            outbox.wake();
-        }
-    }
-}
-
-impl Drop for TurnWakes {
-    fn drop(&mut self) {
-        self.flush();
-        TURN.with_borrow_mut(|turn| turn.is_on = false);
-    }
 }
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod written_by_threads;

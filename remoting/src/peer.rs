@@ -236,7 +236,8 @@ impl Peer {
 
     /// Whether anything was read or written since the last time this was asked.
     pub(crate) fn take_active(&self) -> bool {
-        self.link.active.swap(false, Ordering::Relaxed)
+        let is_written = self.link.outbox.take_is_written();
+        self.link.active.swap(false, Ordering::Relaxed) || is_written
     }
 
     /// Times that anything was read: a peer whose number stands still is silent.

@@ -20,6 +20,7 @@ use crate::options::PoolOptions;
 use crate::queue::JobQueue;
 use crate::refusal::Refusal;
 use crate::reply::Responder;
+use crate::turn;
 use crate::worker;
 
 const NO_LIMIT: i64 = -1;
@@ -70,7 +71,7 @@ pub(crate) struct QueuedRequest {
 #[allow(clippy::large_enum_variant)] // nearly every job is a request: a box would cost each an allocation
 pub(crate) enum Job {
     Request(QueuedRequest),
-    Other(Box<dyn FnOnce() + Send>),
+    Other(turn::Job),
 }
 
 impl Pool {
@@ -127,10 +128,17 @@ impl Pool {
         self.bytes.in_flight()
     }
 
-    /// Runs `job` on one of the threads, after what waits already.
+    /// Runs `job` on one of the threads, after what waits already; in a pool that lends maybe on this
+    /// thread, once it has finished what it is doing.
     pub fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), PoolFull> {
-        let pushed = self.queue.push(Job::Other(Box::new(job)));
-        pushed.map_err(|_| self.full())
+        let mut job: turn::Job = Box::new(move || run_other(job));
+        if self.options.lends && self.queue.len() == 0 {
+            match turn::take_over(job) {
+                Ok(()) => return Ok(()),
+                Err(refused) => job = refused,
+            }
+        }
+        self.queue.push(Job::Other(job)).map_err(|_| self.full())
     }
 
     /// Takes no further requests, handles those that wait and ends the threads; blocks until they
@@ -153,8 +161,18 @@ impl Pool {
             .map_err(|spent| self.bytes_spent(spent))
     }
 
-    /// Queues requests; those for which there is no room are answered.
+    /// Handles requests on this thread if one of the pool's would be idle meanwhile and the owner allows
+    /// it; queues the others. Those for which there is no room are answered.
     pub(crate) fn submit(&self, jobs: &mut Vec<Job>) {
+        if self.options.lends && self.queue.borrow_place() {
+            let turn = worker::run_now(jobs, run_job);
+            // Another thread may want it: the end of the turn, with its writes, needs no place.
+            self.queue.give_back_place();
+            drop(turn);
+        }
+        if jobs.is_empty() {
+            return;
+        }
         self.queue.push_all(jobs);
         for job in jobs.drain(..) {
             if let Job::Request(refused) = job {
@@ -286,11 +304,13 @@ fn bytes_text(bytes: usize) -> String {
 fn run_job(job: Job) {
     match job {
         Job::Request(queued) => run_request(queued),
-        Job::Other(job) => {
-            if let Err(panic) = worker::run_caught(job) {
-                tracing::error!(panic, "a pool's job panicked");
-            }
-        }
+        Job::Other(job) => job(),
+    }
+}
+
+fn run_other(job: impl FnOnce()) {
+    if let Err(panic) = worker::run_caught(job) {
+        tracing::error!(panic, "a pool's job panicked");
     }
 }
 

@@ -4,11 +4,18 @@
 //! To wake a thread costs more than most jobs. So at most one is being woken at a time, and whoever
 //! takes a job and leaves others wakes the next: short jobs keep few threads busy, long ones all.
 //!
-//! Invariant: while a job is there and a thread waits, a thread is being woken, or one that took a job
-//! has yet to look whether it left others.
+//! A thread of another kind may borrow the place of one that waits, and run its own jobs at once; of a
+//! queue's threads and borrowers no more run at a time than it has threads.
+//!
+//! Invariant: while a job is there and a thread waits whose place is not borrowed, a thread is being
+//! woken, or one that took a job, or a borrower, has yet to look whether it left others.
 
 use std::collections::VecDeque;
+use std::hint;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Jobs in the order in which they came.
 pub(crate) struct JobQueue<T> {
@@ -29,9 +36,39 @@ pub(crate) enum Share {
 struct State<T> {
     jobs: VecDeque<T>,
     waiting: usize,
+    /// Threads of other kinds that run in place of such as wait.
+    borrowed: usize,
     /// Whether one of those that wait was notified and has not run yet.
     is_notified: bool,
     closed: bool,
+}
+
+/// Whoever has borrowed a place gives it back within a few microseconds, or not for long. To wait so long
+/// costs less than to wake a thread for what is to be done.
+const OTHERS_PLACE_WAIT: Duration = Duration::from_micros(10);
+const SPINS_A_LOOK: usize = 16;
+
+/// What becomes of a wish to borrow.
+enum Place {
+    Lent,
+    /// All that there are were lent to others.
+    OfAnother,
+    None,
+}
+
+impl<T> State<T> {
+    fn lend(&mut self) -> Place {
+        if !self.jobs.is_empty() || self.closed {
+            Place::None
+        } else if self.borrowed < self.waiting {
+            self.borrowed += 1;
+            Place::Lent
+        } else if self.borrowed > 0 {
+            Place::OfAnother
+        } else {
+            Place::None
+        }
+    }
 }
 
 impl<T> JobQueue<T> {
@@ -40,6 +77,7 @@ impl<T> JobQueue<T> {
             state: Mutex::new(State {
                 jobs: VecDeque::new(),
                 waiting: 0,
+                borrowed: 0,
                 is_notified: false,
                 closed: false,
             }),
@@ -109,11 +147,11 @@ impl<T> JobQueue<T> {
     pub(crate) fn take(&self, into: &mut VecDeque<T>, share: Share) -> bool {
         let mut state = self.lock();
         loop {
-            if move_share(&mut state.jobs, into, share) {
+            if state.borrowed <= state.waiting && move_share(&mut state.jobs, into, share) {
                 self.wake_next(state);
                 return true;
             }
-            if state.closed {
+            if state.closed && state.jobs.is_empty() && state.borrowed == 0 {
                 return false;
             }
             state.waiting += 1;
@@ -133,6 +171,35 @@ impl<T> JobQueue<T> {
         let any = move_share(&mut state.jobs, into, share);
         self.wake_next(state);
         any
+    }
+
+    /// Takes the place of a thread that waits while nothing is to be done; `false`: there is none. Whoever
+    /// got it gives it back with [`JobQueue::give_back_place`].
+    pub(crate) fn borrow_place(&self) -> bool {
+        let mut until = None;
+        loop {
+            match self.lock().lend() {
+                Place::Lent => return true,
+                Place::None => return false,
+                Place::OfAnother => {}
+            }
+            let now = Instant::now();
+            if now >= *until.get_or_insert(now + OTHERS_PLACE_WAIT) {
+                return false;
+            }
+            (0..SPINS_A_LOOK).for_each(|_| hint::spin_loop());
+        }
+    }
+
+    /// The other half of [`JobQueue::borrow_place`].
+    pub(crate) fn give_back_place(&self) {
+        let mut state = self.lock();
+        state.borrowed -= 1;
+        if state.closed {
+            // They may be waiting for that to end.
+            self.ready.notify_all();
+        }
+        self.wake_next(state);
     }
 
     /// What `read` makes of the head, if there is one.
@@ -158,7 +225,7 @@ impl<T> JobQueue<T> {
 
     /// Wakes a thread for the jobs that are left.
     fn wake_next(&self, mut state: MutexGuard<'_, State<T>>) {
-        if state.jobs.is_empty() || state.waiting == 0 || state.is_notified {
+        if state.jobs.is_empty() || state.waiting <= state.borrowed || state.is_notified {
             return;
         }
         state.is_notified = true;

@@ -75,12 +75,11 @@ impl<H> Reply<H> {
     }
 
     /// With one more field beside the typed header.
-    pub fn with_field<T: FieldValue>(mut self, key: &str, value: T) -> Self {
+    pub fn with_field<T: FieldValue>(mut self, key: &str, value: &T) -> Self {
         if self.fields.is_empty() {
-            self.fields =
-                ExtFields::with_capacity(EXTRA_FIELDS_EXPECTED, EXTRA_TEXT_BYTES_EXPECTED);
+            self.fields = room_for_fields();
         }
-        self.fields.push(key, &value);
+        self.fields.push(key, value);
         self
     }
 }
@@ -89,6 +88,13 @@ impl Reply<()> {
     /// SUCCESS with nothing else.
     pub fn success() -> Self {
         Self::ok(())
+    }
+
+    /// A refusal that tells more than its code and remark.
+    pub fn refused(refusal: Refusal) -> Self {
+        Self::success()
+            .with_code(refusal.code)
+            .with_remark(refusal.remark)
     }
 }
 
@@ -99,22 +105,20 @@ const ANSWER_FLAG: i32 = 1;
 /// beside the typed header included, saves growing.
 const FIELDS_EXPECTED: usize = 8;
 const FIELD_TEXT_BYTES_EXPECTED: usize = 192;
-const EXTRA_FIELDS_EXPECTED: usize = 2;
-const EXTRA_TEXT_BYTES_EXPECTED: usize = 48;
+
+fn room_for_fields() -> ExtFields {
+    ExtFields::with_capacity(FIELDS_EXPECTED, FIELD_TEXT_BYTES_EXPECTED)
+}
 
 impl<H: Header> Reply<H> {
     fn into_answer(self) -> Command {
         let mut answer = Command::answer(self.code);
+        answer.fields = self.fields;
         if size_of::<H>() > 0 {
-            answer.fields = ExtFields::with_capacity(FIELDS_EXPECTED, FIELD_TEXT_BYTES_EXPECTED);
-            self.header.encode(&mut answer.fields);
-        }
-        if answer.fields.is_empty() {
-            answer.fields = self.fields;
-        } else {
-            for (key, value) in self.fields.iter() {
-                answer.fields.push_text(key, value);
+            if answer.fields.is_empty() {
+                answer.fields = room_for_fields();
             }
+            self.header.encode(&mut answer.fields);
         }
         answer.remark = self.remark;
         answer.body = self.body;

@@ -14,10 +14,12 @@ use tokio::time::Instant;
 use crate::connection;
 use crate::endpoint::{Endpoint, EndpointParts, Side};
 use crate::events::ConnectionEvents;
+use crate::io_threads::IoThreads;
 use crate::options::ServerOptions;
 use crate::peer::{Ends, Peer};
 use crate::pending::deadline_after;
 use crate::routes::{AdmittingPool, Routes};
+use crate::socket::Socket;
 
 /// How often a queue with a limit is looked at while something waits in it.
 const OVERDUE_LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -32,6 +34,8 @@ pub struct Server {
     endpoint: Arc<Endpoint>,
     local_addr: SocketAddr,
     shutdown_wait: Duration,
+    /// They last as long as the server.
+    _threads: Arc<IoThreads>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -53,9 +57,11 @@ impl Server {
             events,
             clock,
         });
+        let threads = Arc::new(IoThreads::start()?);
         let accepting = Accepting {
             listener,
             endpoint: Arc::clone(&endpoint),
+            threads: Arc::clone(&threads),
             connections_max: options.connections_max,
             is_refusing: false,
         };
@@ -68,6 +74,7 @@ impl Server {
             endpoint,
             local_addr,
             shutdown_wait: Duration::from_millis(options.shutdown_wait_ms),
+            _threads: threads,
             tasks: Mutex::new(tasks),
         })
     }
@@ -145,6 +152,7 @@ fn listen(options: &ServerOptions) -> io::Result<TcpListener> {
 struct Accepting {
     listener: TcpListener,
     endpoint: Arc<Endpoint>,
+    threads: Arc<IoThreads>,
     connections_max: usize,
     /// Whether the last connection was refused, and so its line logged.
     is_refusing: bool,
@@ -169,15 +177,20 @@ impl Accepting {
             return self.log_refusing(&format!("{limit} connections are open"));
         }
         self.is_refusing = false;
-        let prepared = stream.set_nodelay(true).and_then(|()| stream.local_addr());
-        match prepared {
-            Ok(local) => {
-                let ends = Ends { remote, local };
-                connection::start(&self.endpoint, stream, ends);
-            }
+        if let Err(error) = self.start(stream, remote) {
             // It was closed before we came to it.
-            Err(error) => tracing::debug!(peer = %remote, %error, "connection lost at once"),
+            tracing::debug!(peer = %remote, %error, "connection lost at once");
         }
+    }
+
+    fn start(&self, stream: TcpStream, remote: SocketAddr) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let local = stream.local_addr()?;
+        let stream = stream.into_std()?;
+        let _on_its_thread = self.threads.next().enter();
+        let socket = Socket::from(TcpStream::from_std(stream)?);
+        connection::start(&self.endpoint, socket, Ends { remote, local });
+        Ok(())
     }
 
     /// One line for a row of refused connections, however long.

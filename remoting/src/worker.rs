@@ -1,5 +1,4 @@
-//! The loop of a thread that works off a queue, in turns: connections that get answers during a turn
-//! are woken once, at its end. Used by pools and callbacks.
+//! The loop of a thread that works off a queue, in turns. Used by pools and callbacks.
 //!
 //! A thread takes several jobs at once. When one of them turns out slow it gives the others back: in
 //! the queue another thread may take them, and whoever watches the queue sees them wait.
@@ -12,8 +11,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::outbox::TurnWakes;
 use crate::queue::{JobQueue, Share};
+use crate::turn::Turn;
 
 /// Jobs in one turn.
 const TURN_JOBS_MAX: usize = 64;
@@ -21,6 +20,9 @@ const TURN_JOBS_MAX: usize = 64;
 const SLOW_JOB: Duration = Duration::from_millis(5);
 /// An answer does not wait longer than this for those that follow it.
 const TURN_TIME_MAX: Duration = Duration::from_micros(200);
+
+/// A thread that serves connections does not stay away from them longer than this, but for the last job.
+const LENT_TIME_MAX: Duration = Duration::from_micros(500);
 
 /// Starts `count` threads that give each job of `queue` to `run` until the queue is closed.
 pub(crate) fn start<T: Send + 'static>(
@@ -43,7 +45,7 @@ fn work<T>(queue: &JobQueue<T>, threads: usize, run: fn(T)) {
     let mut jobs = VecDeque::new();
     let mut is_slow = false;
     while queue.take(&mut jobs, share(is_slow, threads)) {
-        let wakes = TurnWakes::begin();
+        let turn = Turn::begin();
         let mut now = Instant::now();
         let mut turn_end = now + TURN_TIME_MAX;
         let mut turn_jobs = 0;
@@ -54,7 +56,7 @@ fn work<T>(queue: &JobQueue<T>, threads: usize, run: fn(T)) {
                 now = Instant::now();
                 turn_jobs += 1;
                 if turn_jobs >= TURN_JOBS_MAX || now >= turn_end {
-                    wakes.flush();
+                    turn.flush();
                     turn_jobs = 0;
                     turn_end = now + TURN_TIME_MAX;
                 }
@@ -68,6 +70,25 @@ fn work<T>(queue: &JobQueue<T>, threads: usize, run: fn(T)) {
             }
         }
     }
+}
+
+/// Runs jobs in a turn of this thread, which is not one of the queue's, until one turns out slow or they
+/// take too long together: the others stay in `jobs`. The turn ends when its owner drops it.
+pub(crate) fn run_now<T>(jobs: &mut Vec<T>, run: fn(T)) -> Turn {
+    let turn = Turn::begin();
+    let began = Instant::now();
+    let mut left = jobs.drain(..);
+    for job in left.by_ref() {
+        run(job);
+        if began.elapsed() >= LENT_TIME_MAX {
+            break;
+        }
+    }
+    let left: Vec<T> = left.collect();
+    if !left.is_empty() {
+        *jobs = left;
+    }
+    turn
 }
 
 fn share(is_slow: bool, threads: usize) -> Share {

@@ -1,5 +1,7 @@
 //! What callers hand to the store and get from it.
 
+use std::task::Waker;
+
 use bytes::Bytes;
 
 use thrustmq_proto_compat::message::batch::BatchItem;
@@ -18,6 +20,8 @@ pub struct Appended {
     pub store_timestamp: i64,
     /// End of the record: what has to be flushed and replicated for it to be safe.
     pub end_offset: i64,
+    /// How long storing took, milliseconds, the wait for others included.
+    pub took_ms: i64,
 }
 
 /// Where the messages of a batch were stored.
@@ -33,6 +37,8 @@ pub struct AppendedBatch {
     pub store_timestamp: i64,
     /// End of the last record.
     pub end_offset: i64,
+    /// How long storing took, milliseconds, the wait for others included.
+    pub took_ms: i64,
 }
 
 /// The part of a batch that differs from message to message.
@@ -63,6 +69,14 @@ pub struct Arrival<'a> {
 pub trait ArrivalListener: Send + Sync {
     /// The message can be read now.
     fn arrived(&self, arrival: &Arrival<'_>);
+
+    /// Called by whoever appends when the thread that makes messages visible sleeps: `follower` sees
+    /// to them, and is to be woken once the caller has done all that he does at a time and holds no
+    /// lock, since it may make them visible itself. `false`: there will be no such moment.
+    fn wake_when_done(&self, follower: &Waker) -> bool {
+        let _ = follower;
+        false
+    }
 }
 
 /// What became of the wish to have bytes on the disk.

@@ -162,7 +162,8 @@ pub(crate) struct CheckpointFile {
 }
 
 impl CheckpointFile {
-    /// Opens or makes the file; a damaged one reads as 0, which costs time at recovery only.
+    /// Opens or makes the file; a damaged one reads as 0, which costs time at recovery only. What is
+    /// read is on the disk then: whoever wrote it may have been killed, or seen it fail, before that.
     pub(crate) fn open(disk: &Disk, path: &Path) -> Result<Self, OpenError> {
         let file = disk.create(path).map_err(OpenError::io("open", path))?;
         let length = file.length();
@@ -182,6 +183,10 @@ impl CheckpointFile {
         let mut page = [0; FILE_BYTES];
         file.read_exact_at(&mut page, 0)
             .map_err(OpenError::io("read", path))?;
+        // Written again, since the system takes what failed to be flushed for written.
+        file.write_all_at(&page, 0)
+            .and_then(|()| file.sync())
+            .map_err(OpenError::io("write", path))?;
         let last = Checkpoint::decode(&page);
         Ok(Self { file, last })
     }

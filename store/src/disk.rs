@@ -253,10 +253,10 @@ impl Disk {
         self.run(operation, || absent_is_fine(fs::remove_dir(dir)))
     }
 
-    /// Removes a directory with all that is in it.
+    /// Removes a directory with all that is in it; well done if there is none.
     pub(crate) fn remove_tree(&self, dir: &Path) -> io::Result<()> {
         let operation = DiskOperation::on(DiskAction::RemoveDirectory, dir);
-        self.run(operation, || fs::remove_dir_all(dir))
+        self.run(operation, || absent_is_fine(fs::remove_dir_all(dir)))
     }
 
     /// Names in a directory, sorted; none if there is no such directory.

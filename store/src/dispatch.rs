@@ -4,79 +4,120 @@
 use std::borrow::Cow;
 use std::io;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
 use thrustmq_proto_compat::message::record::{CheckBody, RecordError, RecordView};
-use thrustmq_proto_compat::message::tags_code::tags_code;
-use thrustmq_proto_compat::message::{names, properties, property_name, sys_flag};
+use thrustmq_proto_compat::message::sys_flag;
 
 use crate::api::{Arrival, QueueEntry};
 use crate::commit_log::reader::{Step, step};
 use crate::consume_queue::Put;
 use crate::consume_queue::table::{ConsumeQueues, EntryPlace};
-use crate::index::{Index, Keys};
+use crate::deletions::Deletions;
+use crate::index::Index;
 use crate::layout::is_directory_name;
+use crate::light::{self, LightEntry};
 use crate::offset::Mark;
+use crate::options::StoreOptions;
+use crate::record_properties::{KnownProperties, keys_of, tags_code_of};
 use crate::shared::Shared;
 
 const IDLE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(1);
-/// Delay of a level that the table does not know (Java: `computeDeliverTimestamp`).
-const UNKNOWN_LEVEL_DELAY_MS: i64 = 1_000;
-
-/// The properties that queues and index need, found in one pass.
-#[derive(Debug, Default)]
-pub(crate) struct KnownProperties<'a> {
-    tags: &'a str,
-    keys: &'a str,
-    unique_key: Option<&'a str>,
-    delay_level: Option<&'a str>,
-}
-
-impl<'a> KnownProperties<'a> {
-    pub(crate) fn read(text: &'a str) -> Self {
-        let mut known = Self::default();
-        for entry in properties::entries(text) {
-            match entry.name {
-                property_name::TAGS => known.tags = entry.value,
-                property_name::KEYS => known.keys = entry.value,
-                property_name::UNIQUE_KEY => known.unique_key = Some(entry.value),
-                property_name::DELAY_LEVEL => known.delay_level = Some(entry.value),
-                _ => {}
-            }
-        }
-        known
-    }
-}
+/// So many entries of a light queue may be missing, with what damaged places of the log held.
+const LIGHT_GAP_MAX: i64 = 1_000_000;
 
 /// Where records are dispatched to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Targets<'a> {
     pub(crate) queues: &'a ConsumeQueues,
     pub(crate) index: Option<&'a Index>,
-    pub(crate) delay_levels_ms: &'a [i64],
+    pub(crate) deletions: &'a Deletions,
+    pub(crate) options: &'a StoreOptions,
 }
 
 /// What dispatching a record did to its queue.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Dispatched {
-    /// Absent for records without an entry.
+    /// Absent for records without an entry. A gap may be one of a light queue.
     pub(crate) put: Option<Put>,
     pub(crate) tags_code: i64,
+    /// It has entries in light queues.
+    pub(crate) is_light: bool,
 }
 
 impl Targets<'_> {
-    /// Puts the record's entry into its queue and its keys into the index. A gap is left to the
-    /// caller: then the index is not touched either.
+    /// Puts the record's entry into its queue and its keys into the index, unless its topic was
+    /// deleted since. A gap is left to the caller: then the index is not touched either.
     pub(crate) fn dispatch(&self, view: &RecordView<'_>, text: &str) -> io::Result<Dispatched> {
         let known = KnownProperties::read(text);
-        let tags_code = tags_code_of(view, &known, self.delay_levels_ms);
-        let put = self.put(view, tags_code)?;
-        if put != Some(Put::Gap) {
+        let tags_code = tags_code_of(view, &known, &self.options.delay_levels_ms);
+        // A light queue outlives the topics that its messages were sent to.
+        let is_light = self.light_entries(view, &known).next().is_some();
+        let is_alive = !self.deletions.covers(view.topic, view.physical_offset);
+        let mut put = if is_alive {
+            self.put(view, tags_code)?
+        } else {
+            None
+        };
+        if is_light && put != Some(Put::Gap) {
+            put = self.put_light(view, &known, tags_code)?.or(put);
+        }
+        if is_alive && put != Some(Put::Gap) {
             self.index(view, &known)?;
         }
-        Ok(Dispatched { put, tags_code })
+        Ok(Dispatched {
+            put,
+            tags_code,
+            is_light,
+        })
+    }
+
+    /// Entries in light queues that the store keeps, and that were not deleted.
+    fn light_entries<'k>(
+        &self,
+        view: &RecordView<'_>,
+        known: &KnownProperties<'k>,
+    ) -> impl Iterator<Item = LightEntry<'k>> {
+        let are_kept = self.options.light_queues_max.is_some();
+        let entries = are_kept.then(|| known.light_entries(view));
+        let at = view.physical_offset;
+        let is_deleted = move |entry: &LightEntry<'_>| self.deletions.covers(entry.queue, at);
+        entries
+            .into_iter()
+            .flatten()
+            .filter(move |entry| !is_deleted(entry))
+    }
+
+    /// Puts the record's entries into light queues; a gap ends it.
+    fn put_light(
+        &self,
+        view: &RecordView<'_>,
+        known: &KnownProperties<'_>,
+        tags_code: i64,
+    ) -> io::Result<Option<Put>> {
+        let entry = entry_of(view, tags_code);
+        for light in self.light_entries(view, known) {
+            let place = light_place(&light);
+            if self.queues.put(place, &entry)? == Put::Gap {
+                if self.is_nonsense(place) {
+                    tracing::warn!(?place, "record names an impossible place in a light queue");
+                    continue;
+                }
+                return Ok(Some(Put::Gap));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a place lies too far behind the end of a light queue: then this store gave no such
+    /// number.
+    fn is_nonsense(&self, place: EntryPlace<'_>) -> bool {
+        let queue = self.queues.find(place.topic, place.queue_id);
+        let next = queue.map_or(0, |queue| queue.next());
+        next > 0 && place.queue_offset - next > LIGHT_GAP_MAX
     }
 
     fn put(&self, view: &RecordView<'_>, tags_code: i64) -> io::Result<Option<Put>> {
@@ -87,11 +128,7 @@ impl Targets<'_> {
             tracing::error!(topic = ?view.topic, queue_id = view.queue_id, "record of an impossible queue is skipped");
             return Ok(None);
         }
-        let entry = QueueEntry {
-            physical_offset: view.physical_offset,
-            record_bytes: view.record_bytes as i32,
-            tags_code,
-        };
+        let entry = entry_of(view, tags_code);
         self.queues.put(place_of(view), &entry).map(Some)
     }
 
@@ -101,7 +138,16 @@ impl Targets<'_> {
         view: &RecordView<'_>,
         text: &str,
     ) -> io::Result<Dispatched> {
-        self.queues.fill_up_to(place_of(view))?;
+        if !self.deletions.covers(view.topic, view.physical_offset) {
+            self.queues.fill_up_to(place_of(view))?;
+        }
+        let known = KnownProperties::read(text);
+        for light in self.light_entries(view, &known) {
+            let place = light_place(&light);
+            if !self.is_nonsense(place) {
+                self.queues.fill_up_to(place)?;
+            }
+        }
         self.dispatch(view, text)
     }
 
@@ -115,33 +161,19 @@ impl Targets<'_> {
     }
 }
 
-/// The keys that the index has of a record; none of rolled-back transactions.
-pub(crate) fn keys_of<'a>(view: &RecordView<'a>, known: &KnownProperties<'a>) -> Option<Keys<'a>> {
-    let kind = sys_flag::transaction_type(view.sys_flag);
-    (kind != sys_flag::TRANSACTION_ROLLBACK).then_some(Keys {
-        topic: view.topic,
-        unique_key: known.unique_key,
-        keys: known.keys,
-    })
+fn light_place<'a>(light: &LightEntry<'a>) -> EntryPlace<'a> {
+    EntryPlace {
+        topic: light.queue,
+        queue_id: light::QUEUE_ID,
+        queue_offset: light.queue_offset,
+    }
 }
 
-/// The hash of the tag; in the schedule topic, the time of delivery.
-pub(crate) fn tags_code_of(
-    view: &RecordView<'_>,
-    known: &KnownProperties<'_>,
-    delay_levels_ms: &[i64],
-) -> i64 {
-    let level = known
-        .delay_level
-        .filter(|_| view.topic == names::SCHEDULE_TOPIC);
-    let level: Option<usize> = level.and_then(|level| level.parse().ok());
-    match level {
-        Some(level) if level > 0 => {
-            let level = level.min(delay_levels_ms.len());
-            let delay_ms = delay_levels_ms.get(level.wrapping_sub(1));
-            view.store_timestamp + delay_ms.copied().unwrap_or(UNKNOWN_LEVEL_DELAY_MS)
-        }
-        _ => tags_code(known.tags),
+fn entry_of(view: &RecordView<'_>, tags_code: i64) -> QueueEntry {
+    QueueEntry {
+        physical_offset: view.physical_offset,
+        record_bytes: view.record_bytes as i32,
+        tags_code,
     }
 }
 
@@ -164,6 +196,9 @@ enum DispatchError {
         source: RecordError,
     },
 }
+
+/// Who appended more than this has not the time to dispatch it.
+const FOLLOWED_BYTES_MAX: i64 = 64 << 10;
 
 /// The thread `store-dispatch`. Ends when everything visible is dispatched.
 pub(crate) fn run(shared: &Shared) {
@@ -192,6 +227,23 @@ pub(crate) fn run(shared: &Shared) {
     }
 }
 
+/// Dispatches on the thread that appended, which holds no lock, if that is done soon; has the thread
+/// `store-dispatch` do it otherwise: there is much, somebody is at it, or queues may have to wait for
+/// the disk.
+pub(crate) fn follow(shared: &Shared) {
+    let (from, limit) = (shared.progress.dispatched(), shared.visible_end());
+    if limit - from <= FOLLOWED_BYTES_MAX
+        && shared.flushing.load(Ordering::Relaxed) == 0
+        && let Ok(_no_topic_is_deleted) = shared.dispatching.try_lock()
+    {
+        // What fails, the thread will find, and report.
+        let _ = dispatch_file(shared, shared.progress.dispatched(), limit);
+    }
+    if shared.progress.dispatched() < shared.visible_end() {
+        shared.wake_dispatch.notify();
+    }
+}
+
 fn dispatch_to(shared: &Shared, limit: i64) -> Result<(), DispatchError> {
     let dispatching = shared.dispatching.lock();
     let _no_topic_is_deleted = dispatching.unwrap_or_else(PoisonError::into_inner);
@@ -216,6 +268,9 @@ fn pause_after(shared: &Shared, error: &DispatchError) {
 
 /// Dispatches from an offset to the end of its file, or to `limit`.
 fn dispatch_file(shared: &Shared, from: i64, limit: i64) -> Result<(), DispatchError> {
+    if from >= limit {
+        return Ok(()); // Somebody else was faster.
+    }
     let missing = || io::Error::new(io::ErrorKind::NotFound, format!("no log file at {from}"));
     let file = shared.log.files.find(from).ok_or_else(missing)?;
     let map = file.map()?;
@@ -255,16 +310,12 @@ fn advance(shared: &Shared, view: &RecordView<'_>) {
 }
 
 fn dispatch_record(shared: &Shared, view: &RecordView<'_>) -> io::Result<()> {
-    if shared.deletions.covers(view.topic, view.physical_offset) {
-        // It was on its way when its topic was deleted.
-        advance(shared, view);
-        return Ok(());
-    }
     let text: Cow<'_, str> = view.properties_text();
     let targets = Targets {
         queues: &shared.queues,
         index: shared.index.as_ref(),
-        delay_levels_ms: &shared.options.delay_levels_ms,
+        deletions: &shared.deletions,
+        options: &shared.options,
     };
     let mut dispatched = targets.dispatch(view, &text)?;
     if dispatched.put == Some(Put::Gap) {
@@ -277,17 +328,28 @@ fn dispatch_record(shared: &Shared, view: &RecordView<'_>) -> io::Result<()> {
         dispatched = targets.dispatch_after_gap(view, &text)?;
     }
     advance(shared, view);
+    let arrival = Arrival {
+        topic: view.topic,
+        queue_id: view.queue_id,
+        queue_offset: view.queue_offset,
+        physical_offset: view.physical_offset,
+        record_bytes: view.record_bytes as i32,
+        tags_code: dispatched.tags_code,
+        store_timestamp: view.store_timestamp,
+        properties: &text,
+    };
     if dispatched.put.is_some() {
-        shared.arrivals.arrived(&Arrival {
-            topic: view.topic,
-            queue_id: view.queue_id,
-            queue_offset: view.queue_offset,
-            physical_offset: view.physical_offset,
-            record_bytes: view.record_bytes as i32,
-            tags_code: dispatched.tags_code,
-            store_timestamp: view.store_timestamp,
-            properties: &text,
-        });
+        shared.arrivals.arrived(&arrival);
+    }
+    if dispatched.is_light {
+        for light in targets.light_entries(view, &KnownProperties::read(&text)) {
+            shared.arrivals.arrived(&Arrival {
+                topic: light.queue,
+                queue_id: light::QUEUE_ID,
+                queue_offset: light.queue_offset,
+                ..arrival
+            });
+        }
     }
     Ok(())
 }

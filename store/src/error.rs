@@ -196,6 +196,12 @@ pub enum AppendError {
         /// For how long, milliseconds.
         held_ms: i64,
     },
+    /// The message names light queues that would be too many.
+    #[error("more than {queues_max} light queues")]
+    TooManyLightQueues {
+        /// So many may be.
+        queues_max: usize,
+    },
     /// [`crate::Store::shutdown`] was called.
     #[error("store is shut down")]
     ShutDown,

@@ -158,7 +158,7 @@ impl FileQueue {
         file.create()?;
         match self.place {
             // A log file has to be found after a power cut, whatever is written to it.
-            Place::Reserved => {
+            Place::Reserved | Place::Written => {
                 self.disk.open(file.path())?.sync()?;
                 self.sync_directories(&changed)?;
             }
@@ -210,7 +210,8 @@ impl FileQueue {
     }
 
     /// Removes the files that end at an offset or before it, but never the last, and at most so
-    /// many. A file that cannot be removed stays, with those behind it, and can be tried again.
+    /// many. A file that cannot be removed stays, with those behind it, and can be tried again. None
+    /// goes before the one in front of it is gone for good: after a power cut there is no gap.
     pub(crate) fn remove_before(&self, offset: i64, files_max: usize) -> io::Result<usize> {
         let files = self.all();
         let expired = files.partition_point(|file| file.end() <= offset);
@@ -218,7 +219,9 @@ impl FileQueue {
         let mut removed = 0;
         let mut outcome = Ok(());
         for file in files.iter().take(count) {
-            outcome = file.remove();
+            outcome = file
+                .remove()
+                .and_then(|()| self.disk.sync_directory(&self.dir));
             if outcome.is_err() {
                 break;
             }
@@ -295,6 +298,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::disk::{DiskAction, DiskOperation, DiskWatcher};
 
     const BYTES: usize = 4096;
 
@@ -361,6 +365,36 @@ mod tests {
         assert_eq!(queue.remove_from(16384).unwrap(), 1);
         queue.remove_all().unwrap();
         assert!(!dir.path().exists());
+    }
+
+    /// Notes which names go, and when that is durable.
+    #[derive(Default)]
+    struct Removals(Mutex<Vec<DiskAction>>);
+
+    impl DiskWatcher for Removals {
+        fn before(&self, _operation: &DiskOperation<'_>) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn after(&self, operation: &DiskOperation<'_>) {
+            let action = operation.action;
+            if matches!(action, DiskAction::Remove | DiskAction::SyncDirectory) {
+                self.0.lock().unwrap().push(action);
+            }
+        }
+    }
+
+    #[test]
+    fn no_file_goes_before_the_one_in_front_of_it_is_gone_for_good() {
+        let dir = tempfile::tempdir().unwrap();
+        three(dir.path());
+        let removals = Arc::new(Removals::default());
+        let disk = Disk::watched(removals.clone());
+        let queue = FileQueue::open(disk, dir.path().into(), BYTES, Place::Sparse).unwrap();
+        assert_eq!(queue.remove_before(i64::MAX, 10).unwrap(), 2);
+        let (gone, durable) = (DiskAction::Remove, DiskAction::SyncDirectory);
+        let seen = removals.0.lock().unwrap();
+        assert_eq!(*seen, [gone, durable, gone, durable]);
     }
 
     #[test]

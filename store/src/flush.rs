@@ -8,11 +8,6 @@ use crate::offset::Mark;
 use crate::options::FlushMode;
 use crate::shared::Shared;
 
-/// Fewer dirty bytes wait for company.
-const DIRTY_BYTES_MIN: i64 = 4 * 4096;
-/// But no longer than that.
-const UNFLUSHED_MS_MAX: i64 = 10_000;
-
 /// The thread `store-flush`. Ends when all is flushed.
 pub(crate) fn run(shared: &Shared) {
     let (interval, sync) = match shared.options.flush {
@@ -28,8 +23,8 @@ pub(crate) fn run(shared: &Shared) {
         let due = stopping
             || sync
             || !shared.flush_waiters.is_empty()
-            || dirty_bytes >= DIRTY_BYTES_MIN
-            || now_ms - last_flush_ms >= UNFLUSHED_MS_MAX;
+            || dirty_bytes >= shared.options.flush_bytes_min
+            || now_ms - last_flush_ms >= shared.options.flush_delay_ms_max;
         if due && dirty_bytes > 0 && !shared.health.has_flush_failed() {
             flush_to(shared, written);
             last_flush_ms = now_ms;
@@ -47,7 +42,7 @@ pub(crate) fn run(shared: &Shared) {
 
 fn flush_to(shared: &Shared, mark: Mark) {
     let from = shared.progress.flushed();
-    match shared.log.files.flush(from, mark.end) {
+    match shared.while_flushing(|| shared.log.files.flush(from, mark.end)) {
         Ok(()) => {
             shared.progress.advance_flushed(mark);
             shared.wake_dispatch.notify();

@@ -42,8 +42,23 @@ impl Layout {
         }
     }
 
-    /// Makes the directories that are missing, durably.
+    /// Makes the directories that are missing, durably. Those that are there may have been made by a
+    /// process that was killed before it came to that.
     pub(crate) fn make_directories(&self) -> Result<(), OpenError> {
+        self.make_missing()?;
+        for dir in [&self.root, &self.commit_log] {
+            let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = parent.unwrap_or(Path::new("."));
+            match self.disk.sync_directory(parent) {
+                // Whoever may not look into it did not make anything there either.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                synced => synced.map_err(OpenError::io("sync", parent))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn make_missing(&self) -> Result<(), OpenError> {
         for dir in [
             &self.root,
             &self.commit_log,
@@ -136,7 +151,10 @@ pub(crate) fn names_in(disk: &Disk, dir: &Path) -> Result<Vec<String>, OpenError
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+    use crate::disk::{DiskAction, DiskOperation, DiskWatcher};
 
     #[test]
     fn names_hold_their_offset() {
@@ -144,6 +162,43 @@ mod tests {
         assert_eq!(offset_of_name("00000000001073741824"), Some(1 << 30));
         for foreign in ["", "1", "0000000000107374182x", "000000000010737418240"] {
             assert_eq!(offset_of_name(foreign), None, "{foreign}");
+        }
+    }
+
+    /// Notes which directories' names were made durable.
+    #[derive(Default)]
+    struct Synced(Mutex<Vec<PathBuf>>);
+
+    impl DiskWatcher for Synced {
+        fn before(&self, _operation: &DiskOperation<'_>) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn after(&self, operation: &DiskOperation<'_>) {
+            if operation.action == DiskAction::SyncDirectory {
+                self.0.lock().unwrap().push(operation.path.to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn directories_that_a_killed_process_made_are_made_durable() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, log) = (dir.path().join("store"), dir.path().join("other/log"));
+        for path in [&root, &log] {
+            std::fs::create_dir_all(path).unwrap();
+        }
+        let synced = Arc::new(Synced::default());
+        let layout = Layout::of(&StoreOptions {
+            root,
+            commit_log_dir: Some(log),
+            disk: Disk::watched(synced.clone()),
+            ..StoreOptions::default()
+        });
+        layout.make_directories().unwrap();
+        let synced = synced.0.lock().unwrap();
+        for parent in [dir.path(), &dir.path().join("other")] {
+            assert!(synced.iter().any(|path| path == parent), "{synced:?}");
         }
     }
 

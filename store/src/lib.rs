@@ -1,7 +1,8 @@
 //! The store: a commit log on mapped files, with consume queues and an index derived from it.
 //!
-//! It knows files and offsets, no sockets and no request codes. [`Store`] is the whole interface;
-//! the modules stand in dependency order, leaves first.
+//! It knows files and offsets, no sockets and no request codes. [`Store`] is the whole interface, but
+//! for [`MappedFile`], which the bare server of `bench/` writes to; the modules stand in dependency
+//! order, leaves first.
 #![deny(unsafe_code)]
 
 mod disk;
@@ -12,6 +13,7 @@ mod options;
 
 mod file_reader;
 mod layout;
+mod light;
 #[allow(unsafe_code)]
 mod mapped_file;
 mod wakeup;
@@ -30,11 +32,15 @@ mod commit_log;
 mod consume_queue;
 mod index;
 
+mod record_properties;
 mod unreadable;
+
+mod touch;
 
 mod shared;
 
 mod append;
+mod append_light;
 mod dispatch;
 mod flush;
 mod read;
@@ -43,9 +49,14 @@ mod recovery;
 mod retention;
 mod search;
 mod upkeep;
+mod walk;
+
+mod running;
 
 mod open;
 mod store;
+
+mod timer;
 
 pub mod offline;
 
@@ -57,5 +68,11 @@ pub use api::{
 };
 pub use disk::{Disk, DiskAction, DiskOperation, DiskWatcher};
 pub use error::{AppendError, DiskFull, DiskPlace, NotWritable, OpenError, ReadError};
+pub use light::light_queue_offset;
+pub use mapped_file::{MappedFile, Place};
 pub use options::{FlushMode, ReadLimit, RetentionOptions, StoreOptions};
 pub use store::Store;
+pub use timer::{
+    TIMER_WHEEL_SLOTS, TimerBounds, TimerCheckpoint, TimerFiles, TimerOptions, TimerRecovered,
+    TimerUnit, WaitingOfTopic,
+};

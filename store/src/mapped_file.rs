@@ -7,6 +7,9 @@
 //!
 //! A map stays valid when its file is unlinked; it goes when the last borrower drops it.
 //!
+//! A [`MappedFile`] may be appended to by writing its file (`Place::Written`): map and file are the same
+//! pages of the system's cache.
+//!
 //! What the unsafe blocks below rely on, and who sees to it:
 //! - Memory from a map's begin to its length can be read and written for as long as the map lives.
 //!   [`Map::of`] maps whole files of the length asked for. Nothing shortens a mapped file: the store
@@ -38,7 +41,8 @@ use without_map::{Advice, MmapRaw};
 
 use crate::disk::{Disk, DiskFile};
 
-pub(crate) use place::{Place, Used};
+pub use place::Place;
+pub(crate) use place::Used;
 
 /// Maps that exist now; a process may have some 65,000.
 static MAPS: AtomicUsize = AtomicUsize::new(0);
@@ -59,6 +63,8 @@ pub(crate) fn maps() -> usize {
 #[derive(Debug)]
 struct Map {
     memory: MmapRaw,
+    /// For files that are not written through the map.
+    writer: Option<DiskFile>,
     disk: Disk,
     path: Box<Path>,
 }
@@ -69,12 +75,12 @@ impl Map {
         let file = disk.create(path)?;
         let wanted = bytes as u64;
         file.set_length(wanted)?;
-        if place == Place::Reserved {
+        if place.is_whole() {
             // A file without its blocks must not be found and used at the next start.
             let taken = file.reserve(0, wanted);
             taken.or_else(|error| file.set_length(0).and(Err(error)))?;
         }
-        Self::of(&file, disk, path, place)
+        Self::of(file, disk, path, place)
     }
 
     /// Maps a file that must have so many bytes.
@@ -85,10 +91,10 @@ impl Map {
             let problem = format!("file has {length} bytes, not {bytes}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
         }
-        Self::of(&file, disk, path, place)
+        Self::of(file, disk, path, place)
     }
 
-    fn of(file: &DiskFile, disk: &Disk, path: &Path, place: Place) -> io::Result<Self> {
+    fn of(file: DiskFile, disk: &Disk, path: &Path, place: Place) -> io::Result<Self> {
         let memory = file.map(|file| MmapRaw::map_raw(file))?;
         if place == Place::Sparse {
             // Such files are many and mostly holes: without this, the kernel fills its cache with
@@ -98,6 +104,7 @@ impl Map {
         MAPS.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
             memory,
+            writer: (place == Place::Written).then_some(file),
             disk: disk.clone(),
             path: path.into(),
         })
@@ -130,9 +137,10 @@ impl Drop for Map {
     }
 }
 
-/// An append-only mapped file.
+/// An append-only mapped file. Outside the store only the bare server of `bench/` has one, which has to
+/// write as the log does.
 #[derive(Debug)]
-pub(crate) struct MappedFile {
+pub struct MappedFile {
     map: Map,
     place: Place,
     /// End of the bytes that readers may see.
@@ -145,13 +153,13 @@ pub(crate) struct MappedFile {
 
 impl MappedFile {
     /// Makes a file, which must be empty if it is there, and maps it.
-    pub(crate) fn create(disk: &Disk, path: &Path, bytes: usize, place: Place) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The file holds something, or the disk has no room for it.
+    pub fn create(disk: &Disk, path: &Path, bytes: usize, place: Place) -> io::Result<Self> {
         let used = Used {
             written: 0,
-            reserved: match place {
-                Place::Reserved => bytes,
-                Place::Sparse => 0,
-            },
+            reserved: if place.is_whole() { bytes } else { 0 },
         };
         let map = Map::create(disk, path, bytes, place)?;
         Ok(Self::of(map, used, place))
@@ -195,7 +203,7 @@ impl MappedFile {
     }
 
     /// Bytes behind the written ones.
-    pub(crate) fn bytes_left(&self) -> usize {
+    pub fn bytes_left(&self) -> usize {
         self.map.len() - self.written()
     }
 
@@ -207,23 +215,35 @@ impl MappedFile {
     /// # Panics
     /// Two threads append at once: the callers' own lock is broken.
     #[inline]
-    pub(crate) fn append(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub fn append(&self, bytes: &[u8]) -> io::Result<usize> {
         let busy = self.appending.swap(true, Ordering::Acquire);
         assert!(!busy, "a second thread appends to the same file");
         let at = self.written.load(Ordering::Relaxed);
-        let end = self.room_for(at, bytes.len());
+        let end = self.room_for(at, bytes.len()).and_then(|end| {
+            self.put(at, bytes)?;
+            Ok(end)
+        });
         if let Ok(end) = end {
-            // SAFETY: at..end lies within the map (`room_for`). Nobody reads behind `written` (see
-            // `slice`), and nobody else writes there, for `appending` is held and `written` changes
-            // under it only. `bytes` cannot overlap: a borrow of this map ends before `written`.
-            unsafe {
-                let to = self.map.memory.as_mut_ptr().add(at);
-                std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
-            }
             self.written.store(end, Ordering::Release);
         }
         self.appending.store(false, Ordering::Release);
         end.map(|_| at)
+    }
+
+    /// Puts bytes at a place that `room_for` gave to this append.
+    #[inline]
+    fn put(&self, at: usize, bytes: &[u8]) -> io::Result<()> {
+        if let Some(file) = &self.map.writer {
+            return file.write_all_at(bytes, at as u64);
+        }
+        // SAFETY: at..at + length lies within the map (`room_for`). Nobody reads behind `written` (see
+        // `slice`), and nobody else writes there, for `appending` is held and `written` changes
+        // under it only. `bytes` cannot overlap: a borrow of this map ends before `written`.
+        unsafe {
+            let to = self.map.memory.as_mut_ptr().add(at);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+        }
+        Ok(())
     }
 
     /// Where so many bytes end, once they have their blocks.
@@ -245,7 +265,7 @@ impl MappedFile {
         let step = reserved.clamp(STEP_BYTES_MIN, STEP_BYTES_MAX);
         let wanted = end.max(reserved.saturating_add(step));
         let to = match self.place {
-            Place::Reserved => self.map.len(),
+            Place::Reserved | Place::Written => self.map.len(),
             Place::Sparse => wanted.next_multiple_of(STEP_BYTES_MIN).min(self.map.len()),
         };
         self.map.reserve(reserved, to)?;
@@ -284,6 +304,15 @@ impl MappedFile {
             end: self.written(),
             file: Arc::clone(self),
         })
+    }
+
+    /// Has the kernel make pages of a range ready to be written. Their content stays.
+    pub(crate) fn touch(&self, from: usize, to: usize) -> io::Result<()> {
+        let reserved = self.reserved.load(Ordering::Relaxed);
+        let length = to.min(reserved).saturating_sub(from);
+        self.map
+            .memory
+            .advise_range(Advice::PopulateWrite, from, length)
     }
 
     /// Forces a range to the disk.

@@ -1,7 +1,7 @@
 //! Opening a directory: lock, recovery, threads, in this order.
 
 use std::io;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU32};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
@@ -13,7 +13,7 @@ use crate::checkpoint::CheckpointFile;
 use crate::commit_log::CommitLog;
 use crate::commit_log::appender::Appender;
 use crate::consume_queue::entry::ENTRY_BYTES;
-use crate::consume_queue::table::{ConsumeQueues, OpenedQueues};
+use crate::consume_queue::table::ConsumeQueues;
 use crate::counters::Counters;
 use crate::deletions::Deletions;
 use crate::error::OpenError;
@@ -25,11 +25,12 @@ use crate::offset::Progress;
 use crate::options::StoreOptions;
 use crate::recovery::{Recovered, Recovery};
 use crate::retention_state::Retention;
+use crate::running::Running;
 use crate::shared::{Health, Shared};
-use crate::store::Running;
+use crate::touch::Touching;
 use crate::unreadable::Unreadable;
 use crate::wakeup::Wakeup;
-use crate::{dispatch, flush, retention, upkeep};
+use crate::{dispatch, flush, retention, touch, upkeep};
 
 /// A store whose threads run.
 pub(crate) struct Opened {
@@ -68,7 +69,7 @@ pub(crate) fn open(
         unreadable: Unreadable::default(),
         progress,
         log: parts.log,
-        queues: parts.queues.queues,
+        queues: parts.queues,
         deletions: parts.deletions,
         index: parts.index,
         arrivals,
@@ -76,10 +77,12 @@ pub(crate) fn open(
         append_pace: AppendPace::default(),
         health: Health::default(),
         flush_waiters: FlushWaiters::new(options.flush_waiters_max),
-        wake_dispatch: Wakeup::default(),
-        wake_flush: Wakeup::default(),
+        wake_dispatch: Arc::default(),
+        wake_flush: Arc::default(),
         wake_checkpoint: Wakeup::default(),
         wake_retention: Wakeup::default(),
+        touching: Touching::default(),
+        flushing: AtomicU32::new(0),
         dispatching: Mutex::new(()),
         retention: Retention::new(options.retention.clone()),
         page_cache_busy_ms: AtomicI64::new(options.page_cache_busy_ms),
@@ -104,6 +107,7 @@ fn run(
             upkeep::run(shared, checkpoint);
         })?,
         retention: start("store-retention", shared, retention::run)?,
+        touch: start("store-touch", shared, touch::run)?,
         _lock: lock,
     })
 }
@@ -111,7 +115,7 @@ fn run(
 /// The files of a directory, before recovery.
 struct Parts {
     log: Arc<CommitLog>,
-    queues: OpenedQueues,
+    queues: ConsumeQueues,
     index: Option<Index>,
     deletions: Deletions,
     checkpoint: CheckpointFile,
@@ -152,13 +156,12 @@ impl Parts {
         let recovery = Recovery {
             options,
             log: &self.log,
-            queues: &self.queues.queues,
+            queues: &self.queues,
             index: self.index.as_ref(),
             deletions: &self.deletions,
             checkpoint: self.checkpoint.last(),
             checkpoint_file: &mut self.checkpoint,
             aborted,
-            queues_damaged: self.queues.damaged,
         };
         let recovered = recovery.run();
         if matches!(recovered, Err(OpenError::Damaged { .. })) && !aborted {

@@ -37,6 +37,10 @@ pub struct StoreOptions {
     pub index_enabled: bool,
     /// When appended bytes are forced to the disk.
     pub flush: FlushMode,
+    /// Fewer appended bytes than this wait for company when they are forced in the background.
+    pub flush_bytes_min: i64,
+    /// But no longer than this, milliseconds.
+    pub flush_delay_ms_max: i64,
     /// Longest that [`crate::Store::when_flushed`] waits, milliseconds.
     pub flush_wait_ms_max: u64,
     /// Most callers that may wait for a flush at one time.
@@ -74,6 +78,9 @@ pub struct StoreOptions {
     pub query_messages_max: usize,
     /// Delay of each level, milliseconds, level 1 first.
     pub delay_levels_ms: Vec<i64>,
+    /// Most light queues, whose entries point at records of other topics; none: messages that name
+    /// some go to their own queue only.
+    pub light_queues_max: Option<usize>,
     /// A mapped file unused for so long is unmapped, milliseconds.
     pub unmap_idle_ms: i64,
 }
@@ -140,6 +147,8 @@ impl Default for StoreOptions {
             index_entries: 20_000_000,
             index_enabled: true,
             flush: FlushMode::Async { interval_ms: 500 },
+            flush_bytes_min: 4 * 4_096,
+            flush_delay_ms_max: 10_000,
             flush_wait_ms_max: 5_000,
             flush_waiters_max: 100_000,
             consume_queue_flush_interval_ms: 1_000,
@@ -164,6 +173,7 @@ impl Default for StoreOptions {
             filter_bytes_max: 16_000,
             query_messages_max: 64,
             delay_levels_ms: default_delay_levels_ms(),
+            light_queues_max: None,
             unmap_idle_ms: 120_000,
         }
     }

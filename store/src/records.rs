@@ -2,6 +2,7 @@
 //! vouched for. The one place through which consumers are given messages.
 
 use bytes::Bytes;
+use thrustmq_proto_compat::message::names::is_light_queue;
 use thrustmq_proto_compat::message::record::{CheckBody, RecordView};
 
 use crate::api::QueueEntry;
@@ -11,6 +12,8 @@ use crate::consume_queue::ConsumeQueue;
 use crate::consume_queue::entry::{is_blank, is_written};
 use crate::error::ReadError;
 use crate::file_reader::Wait;
+use crate::light;
+use crate::record_properties::KnownProperties;
 use crate::shared::Shared;
 
 /// An entry whose record is wanted.
@@ -149,7 +152,18 @@ fn vouch(wanted: &Wanted<'_>, record: &[u8]) -> Result<(), String> {
 }
 
 fn is_meant(wanted: &Wanted<'_>, view: &RecordView<'_>) -> bool {
-    view.topic == &*wanted.queue.topic
-        && view.queue_id == wanted.queue.queue_id
+    let queue = wanted.queue;
+    if view.topic == &*queue.topic
+        && view.queue_id == queue.queue_id
         && view.queue_offset == wanted.queue_offset
+    {
+        return true;
+    }
+    // Or it says itself that it is there as well.
+    is_light_queue(&queue.topic) && queue.queue_id == light::QUEUE_ID && {
+        let text = view.properties_text();
+        let mut entries = KnownProperties::read(&text).light_entries(view);
+        entries
+            .any(|entry| *entry.queue == *queue.topic && entry.queue_offset == wanted.queue_offset)
+    }
 }

@@ -20,7 +20,7 @@ use thrustmq_proto_compat::message::record::RecordError;
 use crate::api::RecoverySummary;
 use crate::checkpoint::{Checkpoint, CheckpointFile, SafeOffsets};
 use crate::commit_log::CommitLog;
-use crate::commit_log::appender::QueueOffsets;
+use crate::commit_log::queue_offsets::QueueOffsets;
 use crate::commit_log::reader::Step;
 use crate::consume_queue::table::ConsumeQueues;
 use crate::deletions::Deletions;
@@ -47,8 +47,6 @@ pub(crate) struct Recovery<'a> {
     pub(crate) checkpoint: Checkpoint,
     /// The store was not closed cleanly.
     pub(crate) aborted: bool,
-    /// Some queues could not be opened: all are built again.
-    pub(crate) queues_damaged: bool,
 }
 
 /// A directory that is ready to be used.
@@ -71,7 +69,7 @@ impl Recovery<'_> {
     pub(crate) fn run(mut self) -> Result<Recovered, OpenError> {
         self.settle_how_it_ended()?;
         self.check_files()?;
-        let queues_lost = self.queues_damaged || self.queues_are_missing();
+        let queues_lost = self.queues.are_damaged() || self.queues_are_missing();
         let cut_at = self.aborted.then(|| self.crash_start());
         let queues_cut = self.restore_queues(cut_at)?;
         let queues_end = self.queues_end()?;
@@ -89,6 +87,7 @@ impl Recovery<'_> {
         }
         self.refuse_damage(&walked, queues_end)?;
         self.clear_rests(queues_cut)?;
+        self.sync_names()?;
         self.finish(&plan, &walked)
     }
 
@@ -160,8 +159,7 @@ impl Recovery<'_> {
             };
             let kept = index.recover(trusted, &|offset| self.store_time(offset))?;
             if kept == Kept::Nothing {
-                index_start = Some(self.log.min());
-                self.distrust_derived()?;
+                index_start = Some(self.rebuild_index(index)?);
             }
         }
         Ok(Plan {
@@ -172,15 +170,23 @@ impl Recovery<'_> {
         })
     }
 
-    /// An index that was there at the last checkpoint must not be missing: it is built again.
+    /// An index that was there at the last checkpoint must not be missing: it is built again, as is
+    /// one that is damaged.
     fn index_start(&mut self) -> Result<Option<i64>, OpenError> {
         let checkpoint = self.checkpoint;
         let was_there = checkpoint.index_timestamp > 0 || checkpoint == Checkpoint::default();
-        if !was_there || !self.index.is_some_and(Index::is_empty) {
-            return Ok(None);
-        }
+        let is_lost = |index: &&Index| index.is_damaged() || was_there && index.is_empty();
+        let lost = self.index.filter(is_lost);
+        lost.map(|index| self.rebuild_index(index)).transpose()
+    }
+
+    /// Drops the index, once nobody vouches for it any more. Returns from where on records have to be
+    /// dispatched for it.
+    fn rebuild_index(&mut self, index: &Index) -> Result<i64, OpenError> {
         self.distrust_derived()?;
-        Ok(Some(self.log.min()))
+        let removed = index.remove_all();
+        removed.map_err(OpenError::io("remove index of", &self.options.root))?;
+        Ok(self.log.min())
     }
 
     /// Takes back what the checkpoint promised of queues and index, before they are built again: if
@@ -233,6 +239,19 @@ impl Recovery<'_> {
             removed.map_err(OpenError::io("remove index of", dir))?;
         }
         Ok(plan)
+    }
+
+    /// Names that a killed process made are found here, but need not be on the disk: nobody makes
+    /// them again, and the next checkpoint will vouch for what they stand for.
+    fn sync_names(&self) -> Result<(), OpenError> {
+        if !self.aborted {
+            return Ok(());
+        }
+        let log_dir = self.log.files.dir();
+        let synced = self.options.disk.sync_directory(log_dir);
+        synced.map_err(OpenError::io("sync", log_dir))?;
+        let synced = self.queues.sync_names();
+        synced.map_err(OpenError::io("sync queues of", &self.options.root))
     }
 
     fn finish(&self, plan: &Plan, walked: &Walked) -> Result<Recovered, OpenError> {

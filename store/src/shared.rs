@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Wake, Waker};
 
 use thrustmq_proto_compat::clock::Clock;
 
@@ -13,6 +14,7 @@ use crate::consume_queue::segment::EntryAccess;
 use crate::consume_queue::table::ConsumeQueues;
 use crate::counters::Counters;
 use crate::deletions::Deletions;
+use crate::dispatch;
 use crate::error::{DiskFull, DiskPlace, NotWritable};
 use crate::file_reader::Wait;
 use crate::flush_waiters::FlushWaiters;
@@ -21,6 +23,7 @@ use crate::layout::Layout;
 use crate::offset::Progress;
 use crate::options::{FlushMode, StoreOptions};
 use crate::retention_state::Retention;
+use crate::touch::Touching;
 use crate::unreadable::Unreadable;
 use crate::wakeup::Wakeup;
 
@@ -47,10 +50,13 @@ pub(crate) struct Shared {
     pub(crate) health: Health,
     pub(crate) unreadable: Unreadable,
     pub(crate) flush_waiters: FlushWaiters,
-    pub(crate) wake_dispatch: Wakeup,
-    pub(crate) wake_flush: Wakeup,
+    pub(crate) wake_dispatch: Arc<Wakeup>,
+    pub(crate) wake_flush: Arc<Wakeup>,
     pub(crate) wake_checkpoint: Wakeup,
     pub(crate) wake_retention: Wakeup,
+    pub(crate) touching: Touching,
+    /// Flushes under way: who writes to a map meanwhile may have to wait for the disk.
+    pub(crate) flushing: AtomicU32,
     /// Held while records are dispatched, and while a topic is deleted.
     pub(crate) dispatching: Mutex<()>,
     pub(crate) retention: Retention,
@@ -66,6 +72,35 @@ impl Shared {
             FlushMode::Sync => self.progress.flushed(),
             FlushMode::Async { .. } => self.progress.written(),
         }
+    }
+
+    /// Has somebody go on with what was appended, if its thread sleeps.
+    #[inline]
+    pub(crate) fn wake_follower(self: &Arc<Self>) {
+        match self.options.flush {
+            // Consumers see flushed messages only: the flush thread wakes dispatch.
+            FlushMode::Sync if self.wake_flush.is_needed() => {
+                let follower = Waker::from(Arc::clone(&self.wake_flush));
+                if !self.arrivals.wake_when_done(&follower) {
+                    self.wake_flush.notify();
+                }
+            }
+            FlushMode::Async { .. } if self.wake_dispatch.is_needed() => {
+                let follower = Waker::from(Arc::clone(self));
+                if !self.arrivals.wake_when_done(&follower) {
+                    self.wake_dispatch.notify();
+                }
+            }
+            FlushMode::Sync | FlushMode::Async { .. } => {}
+        }
+    }
+
+    /// Notes that a flush is under way for as long as `flush` runs.
+    pub(crate) fn while_flushing<R>(&self, flush: impl FnOnce() -> R) -> R {
+        self.flushing.fetch_add(1, Ordering::Relaxed);
+        let flushed = flush();
+        self.flushing.fetch_sub(1, Ordering::Relaxed);
+        flushed
     }
 
     /// How far each part has come.
@@ -92,6 +127,13 @@ impl Shared {
 
     fn recent_from(&self) -> i64 {
         self.progress.written().saturating_sub(self.memory_bytes)
+    }
+}
+
+/// Whoever appended goes on with it, if it is little.
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        dispatch::follow(&self);
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use thrustmq_proto_compat::clock::Clock;
+use thrustmq_proto_compat::message::record::RecordView;
 
 use crate::api::{
     AppendLatency, Appended, AppendedBatch, ArrivalListener, Boundary, FlushCallback, FlushOutcome,
@@ -15,26 +15,16 @@ use crate::api::{
 use crate::deletions::Mark;
 use crate::error::{AppendError, NotWritable, OpenError, ReadError};
 use crate::file_reader::Wait;
-use crate::layout::DirectoryLock;
 use crate::options::{RetentionOptions, StoreOptions};
+use crate::running::Running;
 use crate::shared::Shared;
-use crate::{append, flush, open, read, retention, search};
+use crate::{append, flush, open, read, retention, search, walk};
 
 /// An open store directory. Shared as `Arc<Store>`; all methods may be called from any thread.
 #[derive(Debug)]
 pub struct Store {
     shared: Arc<Shared>,
     running: Mutex<Option<Running>>,
-}
-
-/// What ends when the store is closed.
-#[derive(Debug)]
-pub(crate) struct Running {
-    pub(crate) flush: JoinHandle<()>,
-    pub(crate) dispatch: JoinHandle<()>,
-    pub(crate) checkpoint: JoinHandle<()>,
-    pub(crate) retention: JoinHandle<()>,
-    pub(crate) _lock: DirectoryLock,
 }
 
 impl Store {
@@ -237,6 +227,15 @@ impl Store {
         search::record_at(&self.shared, physical_offset, Wait::Never)
     }
 
+    /// Shows every record between `from`, where one begins, and the end of the log, in order. Reads the
+    /// maps, unchecked: for what was written a short while ago, or is read before anything is served.
+    ///
+    /// # Errors
+    /// Something else than a record lies there.
+    pub fn walk(&self, from: i64, visit: impl FnMut(&RecordView<'_>)) -> Result<(), ReadError> {
+        self.reported(walk::walk(&self.shared, from, visit))
+    }
+
     /// Finds messages by key; nothing if the index is switched off.
     ///
     /// # Errors
@@ -348,29 +347,7 @@ impl Store {
         let Some(running) = self.running().take() else {
             return;
         };
-        let shared = &self.shared;
-        shared.appender.close();
-        shared.wake_retention.stop();
-        finish("retention", running.retention);
-        shared.wake_flush.stop();
-        finish("flush", running.flush);
-        shared.wake_dispatch.stop();
-        finish("dispatch", running.dispatch);
-        shared.wake_checkpoint.stop();
-        finish("checkpoint", running.checkpoint);
-        shared.flush_waiters.fail_all();
-        let marks = shared.watermarks();
-        let derived_failed = shared.health.has_derived_flush_failed();
-        if derived_failed || marks.dispatched != marks.written || marks.flushed != marks.written {
-            tracing::warn!(
-                ?marks,
-                "store closed with work undone: it will be recovered"
-            );
-            return;
-        }
-        if let Err(error) = shared.layout.mark_closed() {
-            tracing::warn!(%error, "cannot mark the store as closed: it will be recovered");
-        }
+        running.end(&self.shared);
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
@@ -381,11 +358,5 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.shutdown();
-    }
-}
-
-fn finish(thread: &str, handle: JoinHandle<()>) {
-    if handle.join().is_err() {
-        tracing::error!(thread, "thread of the store panicked");
     }
 }

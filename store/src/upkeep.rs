@@ -16,7 +16,8 @@ use crate::shared::Shared;
 #[derive(Debug)]
 struct Upkeep {
     file: CheckpointFile,
-    thorough_ms: i64,
+    /// When the index was last flushed whole; nothing before the first time.
+    thorough_ms: Option<i64>,
     unmapped_ms: i64,
 }
 
@@ -25,7 +26,7 @@ pub(crate) fn run(shared: &Shared, file: CheckpointFile) {
     let now_ms = shared.clock.now_ms();
     let mut upkeep = Upkeep {
         file,
-        thorough_ms: now_ms,
+        thorough_ms: None,
         unmapped_ms: now_ms,
     };
     let interval = Duration::from_millis(shared.options.consume_queue_flush_interval_ms.max(1));
@@ -36,7 +37,7 @@ pub(crate) fn run(shared: &Shared, file: CheckpointFile) {
         }
         settle_waiters(shared);
         if !shared.health.has_derived_flush_failed()
-            && let Err(error) = upkeep.checkpoint(shared, stopping)
+            && let Err(error) = shared.while_flushing(|| upkeep.checkpoint(shared, stopping))
         {
             tracing::error!(%error, "flush of queues, index or checkpoint failed: the store takes no more messages");
             shared.health.derived_flush_failed();
@@ -102,11 +103,16 @@ impl Upkeep {
         let now_ms = shared.clock.now_ms();
         let thorough_every_ms = shared.options.consume_queue_flush_thorough_ms as i64;
         let is_new = next.index_timestamp == 0;
-        if !last && !is_new && now_ms - self.thorough_ms < thorough_every_ms {
+        // The first time always: what an earlier process noted of the slots may lie behind the end
+        // that recovery found, and must not vouch for what comes there now.
+        let is_due = self
+            .thorough_ms
+            .is_none_or(|thorough_ms| now_ms - thorough_ms >= thorough_every_ms);
+        if !last && !is_new && !is_due {
             return index.flush_entries();
         }
         index.flush()?;
-        self.thorough_ms = now_ms;
+        self.thorough_ms = Some(now_ms);
         next.index_timestamp = next.queues_timestamp;
         if let Some(offsets) = &mut next.offsets {
             offsets.index_slots = offsets.derived;

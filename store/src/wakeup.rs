@@ -2,8 +2,9 @@
 //!
 //! Waking costs the notifier one load while the sleeper is awake anyway.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, OnceLock};
+use std::task::Wake;
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -16,11 +17,17 @@ pub(crate) struct Wakeup {
 }
 
 impl Wakeup {
+    /// Whether the thread has to be woken to see what was stored before.
+    #[inline]
+    pub(crate) fn is_needed(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.asleep.load(Ordering::Relaxed)
+    }
+
     /// Wakes the thread if it sleeps. What it should see must have been stored before.
     #[inline]
     pub(crate) fn notify(&self) {
-        fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed)
+        if self.is_needed()
             && self.asleep.swap(false, Ordering::AcqRel)
             && let Some(thread) = self.sleeper.get()
         {
@@ -45,12 +52,22 @@ impl Wakeup {
         let sleeper = self.sleeper.get_or_init(thread::current);
         debug_assert_eq!(sleeper.id(), thread::current().id(), "one thread a wake-up");
         self.asleep.store(true, Ordering::Relaxed);
-        // Pairs with the fence in `notify`: either we see its work, or it sees us asleep.
+        // Pairs with the fence in `is_needed`: either we see its work, or it sees us asleep.
         fence(Ordering::SeqCst);
         if !has_work() && !self.is_stopping() {
             thread::park_timeout(timeout);
         }
         self.asleep.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Wake for Wakeup {
+    fn wake(self: Arc<Self>) {
+        self.notify();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.notify();
     }
 }
 

@@ -3,7 +3,9 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+use std::thread::{self, ThreadId};
 
 use support::*;
 use thrustmq_proto_compat::clock::Clock;
@@ -11,8 +13,9 @@ use thrustmq_proto_compat::message::record::{self, CheckBody};
 use thrustmq_proto_compat::message::sys_flag;
 use thrustmq_proto_compat::message::tags_code::tags_code;
 use thrustmq_store::{
-    AppendError, Arrival, ArrivalListener, Boundary, NewBatchItem, NotWritable, QueryRequest,
-    QueueRange, ReadError, ReadRequest, ReadStatus, RecordFilter, Store, StoreOptions,
+    AppendError, Arrival, ArrivalListener, Boundary, FlushMode, NewBatchItem, NotWritable,
+    QueryRequest, QueueRange, ReadError, ReadRequest, ReadStatus, RecordFilter, Store,
+    StoreOptions,
 };
 
 #[test]
@@ -433,6 +436,60 @@ fn a_store_with_a_dead_thread_takes_nothing() {
     assert_eq!(store.not_writable(), Some(NotWritable::ThreadDied));
     let result = store.append(&message("t", 0, b"x", ""));
     assert!(matches!(result, Err(AppendError::NotWritable(_))));
+}
+
+/// Keeps who is to be woken, and remembers the threads on which messages arrive.
+#[derive(Default)]
+struct Waking {
+    follower: Mutex<Option<Waker>>,
+    threads: Mutex<Vec<ThreadId>>,
+}
+
+impl ArrivalListener for Waking {
+    fn arrived(&self, _arrival: &Arrival<'_>) {
+        self.threads.lock().unwrap().push(thread::current().id());
+    }
+
+    fn wake_when_done(&self, follower: &Waker) -> bool {
+        *self.follower.lock().unwrap() = Some(follower.clone());
+        true
+    }
+}
+
+#[test]
+fn who_appends_a_little_makes_it_visible_and_of_much_the_thread_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions {
+        commit_log_file_bytes: 1 << 20,
+        consume_queue_flush_interval_ms: 60_000,
+        flush: FlushMode::Async {
+            interval_ms: 60_000,
+        },
+        ..options(dir.path())
+    };
+    let waking = Arc::new(Waking::default());
+    let listener: Arc<dyn ArrivalListener> = Arc::<Waking>::clone(&waking);
+    let store = Store::open(options, Clock::by_hand(START_MS), listener).unwrap();
+    let wake = || waking.follower.lock().unwrap().take().map(Waker::wake);
+    let here = || {
+        let threads = waking.threads.lock().unwrap();
+        threads.contains(&thread::current().id())
+    };
+    // While it flushes for the first time, and until its thread sleeps, the thread does it.
+    wait_until("visible by who appended", || {
+        append(&store, "t", 0, "little");
+        wake();
+        here()
+    });
+    wait_dispatched(&store);
+    waking.threads.lock().unwrap().clear();
+    let body = "x".repeat(4_000);
+    for _ in 0..40 {
+        append(&store, "t", 0, &body);
+    }
+    wake();
+    wait_dispatched(&store);
+    assert!(!here(), "it has other things to do");
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! What this machine is called and where it is reached, as defaults of the configuration.
+//! What this machine is called, where it is reached and what it has, as defaults of the configuration.
 
 use std::net::{IpAddr, UdpSocket};
+use std::thread::available_parallelism;
 
 /// The machine's name; Java's `DEFAULT_BROKER` where it has none.
 pub(super) fn name() -> String {
@@ -17,6 +18,22 @@ pub(super) fn name() -> String {
 /// The address that other machines see: the source of a packet to the outside.
 pub(super) fn address() -> String {
     outgoing_address().map_or_else(|| "127.0.0.1".to_owned(), |address| address.to_string())
+}
+
+/// Processors that this process may use.
+pub(super) fn processors() -> usize {
+    available_parallelism().map_or(1, |n| n.get())
+}
+
+/// `store` in the home directory.
+pub(super) fn default_root_dir() -> String {
+    let home = std::env::var("HOME").unwrap_or_else(|_| ".".to_owned());
+    format!("{home}/store")
+}
+
+/// A variable of the environment, if it says something.
+pub(super) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Connecting a datagram socket sends nothing; it only chooses the route.

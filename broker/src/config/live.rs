@@ -97,6 +97,12 @@ mod tests {
             refused("brokerConfigPath=/etc/passwd"),
             UpdateError::BlackListed
         );
+        let listed = BrokerConfig {
+            config_black_list: "traceOn; regionId".to_owned(),
+            ..BrokerConfig::default()
+        };
+        let guarded = LiveConfig::new(listed, None, Clock::by_hand(1));
+        assert_eq!(guarded.update("regionId=x"), Err(UpdateError::BlackListed));
         let fixed = "autoCreateTopicEnable=false\nlistenPort=1";
         assert!(matches!(refused(fixed), UpdateError::Fixed { .. }));
         let bad = "autoCreateTopicEnable=false\nbrokerPermission=x";

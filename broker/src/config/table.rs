@@ -1,42 +1,14 @@
 //! The table of the broker's keys: field, Java key, type, default, whether it may change while the
 //! broker runs (`live`) or only at its start (`fixed`), and the numbers that are allowed.
 
-use std::thread::available_parallelism;
-
 use thrustmq_settings::{FixedKeys, Rules};
 
-use super::host;
-
-thrustmq_settings::config_words! {
-    /// When a message is on disk.
-    FlushDiskType {
-        /// Some time after the producer got its answer.
-        AsyncFlush "ASYNC_FLUSH",
-        /// Before the producer gets its answer.
-        SyncFlush "SYNC_FLUSH",
-    }
-    /// What this broker is to the others of its name.
-    BrokerRole {
-        /// It takes messages, and waits for no replica.
-        AsyncMaster "ASYNC_MASTER",
-    }
-}
-
-fn processors() -> usize {
-    available_parallelism().map_or(1, |n| n.get())
-}
-
-fn default_root_dir() -> String {
-    let home = std::env::var("HOME").unwrap_or_else(|_| ".".to_owned());
-    format!("{home}/store")
-}
-
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
+use super::host::{self, default_root_dir, environment, processors};
+use super::without_effect::WITHOUT_EFFECT;
+use super::words::{BrokerRole, FlushDiskType, RequestMode};
 
 const RULES: Rules = Rules {
-    without_effect: &[],
+    without_effect: WITHOUT_EFFECT,
     never_changed: &[],
     fixed_keys: FixedKeys::Refused,
 };
@@ -51,7 +23,7 @@ thrustmq_settings::config! {
         broker_name "brokerName": String = host::name(), fixed;
         /// Number among the brokers of one name: a master is 0, and this broker is one.
         broker_id "brokerId": i64 = 0, fixed in 0..=0;
-        /// What it is to the others of its name.
+        /// What it is to the others of its name. It has no replicas: other words are refused.
         broker_role "brokerRole": BrokerRole = BrokerRole::AsyncMaster, fixed;
         /// Name servers, separated by `;`.
         namesrv_addr "namesrvAddr": Option<String> = environment("NAMESRV_ADDR"), fixed;
@@ -69,6 +41,14 @@ thrustmq_settings::config! {
         broker_permission "brokerPermission": i32 = 6, live in 0..=7;
         /// Keys that mqadmin may not change, separated by `;`.
         config_black_list "configBlackList": String = "configBlackList;brokerConfigPath".to_owned(), fixed;
+
+        // Light queues: queues `%LMQ%…` whose entries point at messages of other topics.
+        /// Whether there are light queues; `enableMultiDispatch` has to be on as well.
+        light_queues "enableLmq": bool = false, fixed;
+        /// Whether messages go to several queues.
+        multi_dispatch "enableMultiDispatch": bool = false, fixed;
+        /// Light queues, at most.
+        light_queues_max "maxLmqConsumeQueueNum": usize = 20_000, fixed in 1..=10_000_000;
 
         // Connections.
         /// A connection without traffic is closed after this long, seconds.
@@ -130,12 +110,56 @@ thrustmq_settings::config! {
             "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(), fixed;
         /// Time between two writes of delayOffset.json, milliseconds.
         delay_offset_flush_ms "flushDelayOffsetInterval": i64 = 10_000, live in 100..=3_600_000;
+        /// Whether messages may have a time of their own at which they are delivered.
+        timer_enable "timerWheelEnable": bool = true, fixed;
+        /// How far ahead that time may be, seconds.
+        timer_delay_seconds_max "timerMaxDelaySec": i64 = 259_200, live in 1..=2_147_483_647;
+        /// Times are told apart by so much, milliseconds; the wheel has so many of them that it goes
+        /// round in fourteen days of seconds.
+        timer_precision_ms "timerPrecisionMs": i64 = 1_000, fixed in 1..=60_000;
+        /// Messages further ahead than this are stored anew on the way, so that they are not deleted
+        /// with old files; in units of the precision.
+        timer_roll_window_slots "timerRollWindowSlot": i64 = 172_800, fixed in 0..=2_147_483_647;
+        /// Time between two notes of how far the timer has come, milliseconds.
+        timer_flush_interval_ms "timerFlushIntervalMs": i64 = 1_000, live in 10..=600_000;
+        /// Size of a file of the timer log, bytes.
+        timer_log_file_bytes "mappedFileSizeTimerLog": u64 = 104_857_600, fixed in 4_096..=2_147_483_647;
+        /// Messages that may wait for one time; from here on some are refused, and from twice as many all.
+        timer_slot_messages_max "timerCongestNumEachSlot": i64 = 2_147_483_647, live in 1..=2_147_483_647;
+        /// Whether messages stay in the timer topic and do not enter the wheel.
+        timer_stop_enqueue "timerStopEnqueue": bool = false, live;
+        /// Whether messages stay in the wheel, due or not.
+        timer_stop_dequeue "timerStopDequeue": bool = false, live;
+        /// Whether messages that wait in the timer may be recalled.
+        recall_enable "recallMessageEnable": bool = false, live;
+        /// Whether that holds while the broker may not be written to.
+        recall_not_writable "allowRecallWhenBrokerNotWriteable": bool = true, live;
+        /// Whether a recall names the topic beside the message's key.
+        recall_key_with_topic "appendTopicForTimerDeleteKey": bool = false, live;
         /// Whether the region and trace switch are told to producers.
         trace_on "traceOn": bool = true, live;
         /// Region that is told to producers.
         region_id "regionId": String = "DefaultRegion".to_owned(), live;
+        /// Whether replies to requests are stored as well, beside being pushed to who asked.
+        store_reply "storeReplyMessageEnable": bool = true, live;
         /// Sends are refused before this time, milliseconds since 1970.
         start_accept_send_ms "startAcceptSendRequestTimeStamp": i64 = 0, live in 0..=i64::MAX;
+
+        // Transactions.
+        /// Whether half messages are refused.
+        reject_transactions "rejectTransactionMessage": bool = false, live;
+        /// How long after its birth a half message is checked first, milliseconds.
+        transaction_timeout_ms "transactionTimeOut": i64 = 6_000, live in 0..=86_400_000;
+        /// A half message is given up after this many checks.
+        transaction_check_max "transactionCheckMax": i32 = 15, live in 0..=1_000_000;
+        /// Time between two looks for half messages to check, milliseconds.
+        transaction_check_interval_ms "transactionCheckInterval": i64 = 30_000, live in 1..=86_400_000;
+        /// Longest body of a message that marks half messages as done, bytes.
+        transaction_op_bytes_max "transactionOpMsgMaxSize": usize = 4_096, live in 1..=1_048_576;
+        /// How long such a mark may wait for others, milliseconds.
+        transaction_op_interval_ms "transactionOpBatchInterval": i64 = 3_000, live in 0..=600_000;
+        /// Time between two writes of transactionMetrics, milliseconds.
+        transaction_metrics_flush_ms "transactionMetricFlushInterval": i64 = 10_000, live in 100..=3_600_000;
 
         // Pulling.
         /// Whether a pull without a message waits for one.
@@ -144,8 +168,18 @@ thrustmq_settings::config! {
         short_polling_ms "shortPollingTimeMills": i64 = 1_000, live in 1..=60_000;
         /// Whether lite pull consumers are served.
         lite_pull_enable "litePullMessageEnable": bool = true, live;
+        /// Whether consumers that lag far behind are sent to a replica.
+        slave_read "slaveReadEnable": bool = false, live;
         /// Whether pull consumers are kept out.
         reject_pull_consumer "rejectPullConsumerEnable": bool = false, live;
+        /// Whether messages can be filtered by SQL92 over their properties. On, where Java's is off.
+        property_filter "enablePropertyFilter": bool = true, live;
+        /// How long the expression of a group without consumers is kept, milliseconds.
+        dead_filter_kept_ms "filterDataCleanTimeSpan": i64 = 86_400_000, live in 1_000..=31_536_000_000;
+        /// Per cent of wrong hits of the bit positions that consumerFilter.json keeps for a group.
+        bloom_error_percent "maxErrorRateOfBloomFilter": i32 = 20, fixed in 1..=99;
+        /// Groups with an expression in a topic that those positions are meant for.
+        bloom_groups "expectConsumerNumUseFilter": i32 = 32, fixed in 1..=100_000;
         /// Bytes of one answer, of messages that are in memory.
         memory_transfer_bytes_max "maxTransferBytesOnMessageInMemory": usize = 262_144, fixed in 1..=134_217_728;
         /// Messages of one answer, of messages that are in memory.
@@ -154,12 +188,46 @@ thrustmq_settings::config! {
         disk_transfer_bytes_max "maxTransferBytesOnMessageInDisk": usize = 65_536, fixed in 1..=134_217_728;
         /// Messages of one answer, of messages that are only on disk.
         disk_transfer_messages_max "maxTransferCountOnMessageInDisk": usize = 8, fixed in 1..=100_000;
+        /// Bytes of a queue that one pull with a filter looks through, at most: 20 are a message.
+        filter_bytes_max "maxFilterMessageSize": u32 = 16_000, fixed in 20..=20_000_000;
         /// Per cent of the memory that recent messages are taken to fill.
         memory_ratio_max "accessMessageInMemoryMaxRatio": usize = 40, fixed in 0..=100;
         /// Messages of one answer to a query by key.
         query_messages_max "maxMsgsNumBatch": usize = 64, fixed in 1..=100_000;
         /// Messages of one answer to a query by unique id.
         default_query_messages_max "defaultQueryMaxNum": i32 = 32, live in 1..=100_000;
+
+        // Popping.
+        /// Threads for acknowledgements.
+        ack_threads "ackMessageThreadPoolNums": usize = 16, fixed in 1..=1_024;
+        /// Acknowledgements that wait for a thread, at most.
+        ack_queue_max "ackThreadPoolQueueCapacity": usize = 100_000, fixed in 1..=10_000_000;
+        /// Longest wait for a thread that acknowledges, milliseconds.
+        ack_queue_wait_ms_max "waitTimeMillsInAckQueue": i64 = 3_000, live in 1..=3_600_000;
+        /// Whether messages are retried in topics whose names can be taken apart.
+        retry_topic_v2 "enableRetryTopicV2": bool = false, live;
+        /// Whether the other retry topics are read then, too.
+        read_retry_topic_v1 "retrieveMessageFromPopRetryTopicV1": bool = true, live;
+        /// Pops of a hundred that look for messages to retry first.
+        pop_from_retry_percent "popFromRetryProbability": usize = 20, live in 0..=100;
+        /// The same of topics whose messages have priorities.
+        priority_pop_from_retry_percent "popFromRetryProbabilityForPriority": usize = 0, live in 0..=100;
+        /// Whether the highest number is the most urgent priority there; otherwise the lowest is.
+        priority_ascends "priorityOrderAsc": bool = true, live;
+        /// Whether retried messages tell their retry topic, and not the topic they were sent to.
+        pop_tells_retry_topic "popResponseReturnActualRetryTopic": bool = false, live;
+        /// Whether a group that never popped a topic begins with all of it if none of it is old.
+        pop_init_in_memory "initPopOffsetByCheckMsgInMem": bool = true, live;
+        /// Pops of one group and queue that wait for messages, at most.
+        pop_polling_of_queue_max "popPollingSize": usize = 1_024, live in 0..=1_000_000;
+        /// Groups and queues that pops wait for, at most.
+        pop_polling_keys_max "popPollingMapSize": usize = 100_000, live in 0..=10_000_000;
+        /// Pops that wait for messages, at most.
+        pop_polling_max "maxPopPollingSize": usize = 100_000, live in 0..=10_000_000;
+        /// Whether the messages of a queue that a group may have on lease are limited.
+        pop_leases_limited "enablePopMessageThreshold": bool = false, live;
+        /// How many they are then.
+        pop_leases_max "popInflightMessageThreshold": usize = 10_000, live in 1..=1_000_000;
 
         // Consumers.
         /// Whether consumers are told that their group has changed.
@@ -172,6 +240,18 @@ thrustmq_settings::config! {
         consumer_offset_version_step "consumerOffsetUpdateVersionStep": u64 = 500, fixed in 1..=1_000_000_000;
         /// Whether the broker itself resets offsets, or asks the consumers to.
         server_side_reset "useServerSideResetOffset": bool = true, live;
+
+        /// A lock of an ordered consumer ends when it was not renewed for this long, milliseconds. Java has the
+        /// system property rocketmq.broker.rebalance.lockMaxLiveTime.
+        lock_live_ms_max "lockMaxLiveTime": i64 = 60_000, live in 1_000..=3_600_000;
+        /// How groups take messages for which no mode was set.
+        default_request_mode "defaultMessageRequestMode": RequestMode = RequestMode::Pull, live;
+        /// How many members each member of a group that pops shares queues with; all of them below 1.
+        default_pop_share_queues "defaultPopShareQueueNum": i32 = -1, live;
+        /// Whether the broker divides queues when it is asked; otherwise everyone is given all.
+        server_load_balancer "serverLoadBalancerEnable": bool = true, live;
+        /// How old the queues of a topic may be before a name server is asked again, milliseconds.
+        route_poll_ms "loadBalancePollNameServerInterval": i64 = 30_000, live in 100..=3_600_000;
 
         // Statistics.
         /// Whether queues are counted one by one.
@@ -186,6 +266,8 @@ thrustmq_settings::config! {
         pull_threads "pullMessageThreadPoolNums": usize = 16 + 2 * processors(), fixed in 1..=1_024;
         /// Threads that pull for lite pull consumers.
         lite_pull_threads "litePullMessageThreadPoolNums": usize = 16 + 2 * processors(), fixed in 1..=1_024;
+        /// Threads that take replies.
+        reply_threads "processReplyMessageThreadPoolNums": usize = 16 + 2 * processors(), fixed in 1..=1_024;
         /// Threads that query.
         query_threads "queryMessageThreadPoolNums": usize = 8 + 2 * processors(), fixed in 1..=1_024;
         /// Threads for everything without a pool of its own.
@@ -194,6 +276,10 @@ thrustmq_settings::config! {
         client_manage_threads "clientManageThreadPoolNums": usize = 32, fixed in 1..=1_024;
         /// Threads for offsets and group members.
         consumer_manage_threads "consumerManageThreadPoolNums": usize = 32, fixed in 1..=1_024;
+        /// Threads that divide queues among consumers.
+        load_balance_threads "loadBalanceProcessorThreadPoolNums": usize = 32, fixed in 1..=1_024;
+        /// Threads that end transactions.
+        end_transaction_threads "endTransactionThreadPoolNums": usize = 8 + 2 * processors(), fixed in 1..=1_024;
         /// Threads for heartbeats.
         heartbeat_threads "heartbeatThreadPoolNums": usize = processors().min(32), fixed in 1..=1_024;
         /// Requests that wait for a sending thread, at most.
@@ -202,6 +288,8 @@ thrustmq_settings::config! {
         pull_queue_max "pullThreadPoolQueueCapacity": usize = 100_000, fixed in 1..=10_000_000;
         /// Requests that wait for a lite-pull thread, at most.
         lite_pull_queue_max "litePullThreadPoolQueueCapacity": usize = 100_000, fixed in 1..=10_000_000;
+        /// Replies that wait for a thread, at most.
+        reply_queue_max "replyThreadPoolQueueCapacity": usize = 10_000, fixed in 1..=10_000_000;
         /// Requests that wait for a query thread, at most.
         query_queue_max "queryThreadPoolQueueCapacity": usize = 20_000, fixed in 1..=10_000_000;
         /// Requests that wait for an admin thread, at most.
@@ -210,6 +298,10 @@ thrustmq_settings::config! {
         client_manage_queue_max "clientManagerThreadPoolQueueCapacity": usize = 1_000_000, fixed in 1..=10_000_000;
         /// Requests that wait for a consumer-manage thread, at most.
         consumer_manage_queue_max "consumerManagerThreadPoolQueueCapacity": usize = 1_000_000, fixed in 1..=10_000_000;
+        /// Requests that wait for a load-balance thread, at most.
+        load_balance_queue_max "loadBalanceThreadPoolQueueCapacity": usize = 100_000, fixed in 1..=10_000_000;
+        /// Ends of transactions that wait for a thread, at most.
+        end_transaction_queue_max "endTransactionPoolQueueCapacity": usize = 100_000, fixed in 1..=10_000_000;
         /// Requests that wait for a heartbeat thread, at most.
         heartbeat_queue_max "heartbeatThreadPoolQueueCapacity": usize = 50_000, fixed in 1..=10_000_000;
 
@@ -225,6 +317,8 @@ thrustmq_settings::config! {
         pull_queue_wait_ms_max "waitTimeMillsInPullQueue": i64 = 5_000, live in 1..=3_600_000;
         /// Longest wait for a lite-pull thread, milliseconds.
         lite_pull_queue_wait_ms_max "waitTimeMillsInLitePullQueue": i64 = 5_000, live in 1..=3_600_000;
+        /// Longest wait for a thread that ends transactions, milliseconds.
+        end_transaction_queue_wait_ms_max "waitTimeMillsInTransactionQueue": i64 = 3_000, live in 1..=3_600_000;
         /// Longest wait for a heartbeat thread, milliseconds.
         heartbeat_queue_wait_ms_max "waitTimeMillsInHeartbeatQueue": i64 = 31_000, live in 1..=3_600_000;
         /// Longest wait for an admin thread, milliseconds.
@@ -243,6 +337,14 @@ thrustmq_settings::config! {
         sync_flush_timeout_ms "syncFlushTimeout": i64 = 5_000, fixed in 1..=600_000;
         /// Time between two flushes of the log, milliseconds.
         flush_interval_ms "flushIntervalCommitLog": i64 = 500, fixed in 1..=600_000;
+        /// Pages of 4,096 bytes that such a flush is worth; fewer wait for company.
+        flush_pages_min "flushCommitLogLeastPages": i64 = 4, fixed in 0..=1_000_000;
+        /// But no longer than this, milliseconds.
+        flush_delay_ms_max "flushCommitLogThoroughInterval": i64 = 10_000, fixed in 0..=3_600_000;
+        /// Time between two flushes of queues and index, milliseconds.
+        queue_flush_interval_ms "flushIntervalConsumeQueue": i64 = 1_000, fixed in 10..=600_000;
+        /// Time between two flushes of what lies scattered, milliseconds: the slots of the index.
+        queue_flush_thorough_ms "flushConsumeQueueThoroughInterval": i64 = 60_000, fixed in 0..=3_600_000;
         /// Size of a file of the log, bytes.
         commit_log_file_bytes "mappedFileSizeCommitLog": u64 = 1_073_741_824, fixed in 1_024..=2_147_483_647;
         /// Size of a file of a consume queue, bytes: a multiple of 20.

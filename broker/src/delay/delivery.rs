@@ -8,13 +8,14 @@ use std::cell::Cell;
 use bytes::Bytes;
 use thrustmq_proto_compat::clock::Clock;
 use thrustmq_proto_compat::message::names::{HALF_TOPIC, SCHEDULE_TOPIC};
-use thrustmq_proto_compat::message::properties::{self, Properties};
+use thrustmq_proto_compat::message::properties;
 use thrustmq_proto_compat::message::property_name as name;
 use thrustmq_proto_compat::message::record::{self, CheckBody};
-use thrustmq_store::Store;
+use thrustmq_store::{AppendError, Store};
 
 use super::DelayLevels;
 use crate::stats::BrokerStats;
+use crate::waited::append_waited;
 
 /// Pause after a message that could not be put.
 const RETRY_MS: i64 = 100;
@@ -151,16 +152,24 @@ impl<'a> Delivery<'a> {
             tracing::warn!(offset, "delayed message has no real topic and is skipped");
             return Step::Done;
         };
-        let mut message = view.as_new(&real.properties);
+        let mut message = view.as_new(&scheduled);
         message.topic = &real.topic;
         message.queue_id = real.queue_id;
-        match self.store.append(&message) {
+        match append_waited(self.store, &message) {
             Ok(appended) => {
                 let bytes = u64::try_from(appended.record_bytes).unwrap_or(0);
+                self.stats.record_delay_end(view.queue_id, bytes);
                 self.stats.record_put(&real.topic, real.queue_id, 1, bytes);
                 if self.is_failing.replace(false) {
                     tracing::info!(topic = real.topic, "delayed messages are delivered again");
                 }
+                Step::Done
+            }
+            // No wait helps a message that no store can take, and the level's others wait behind it.
+            Err(error @ (AppendError::Illegal { .. } | AppendError::PropertiesTooLong { .. })) => {
+                let (topic, offset) = (&real.topic, view.physical_offset);
+                let unique_key = properties::get(&scheduled, name::UNIQUE_KEY).unwrap_or_default();
+                tracing::warn!(topic, offset, unique_key, %error, "delayed message can not be stored and is skipped");
                 Step::Done
             }
             Err(error) => {
@@ -174,11 +183,11 @@ impl<'a> Delivery<'a> {
     }
 }
 
-/// A scheduled message's own topic, queue and properties.
+/// A scheduled message's own topic and queue. Its properties stay as they are scheduled, the level among them: consumers
+/// of Java's broker see it too.
 struct RealMessage {
     topic: String,
     queue_id: i32,
-    properties: String,
 }
 
 impl RealMessage {
@@ -191,19 +200,117 @@ impl RealMessage {
         if topic == HALF_TOPIC {
             return None;
         }
-        let mut kept = Properties::parse(scheduled);
-        for cleared in [
-            name::DELAY_LEVEL,
-            name::TIMER_DELIVER_MS,
-            name::TIMER_DELAY_SEC,
-        ] {
-            kept.remove(cleared);
-        }
-        kept.set(name::WAIT_STORE_OK, "false");
         Some(Self {
             topic: topic.to_owned(),
             queue_id,
-            properties: kept.to_text(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use thrustmq_proto_compat::message::properties::Properties;
+    use thrustmq_store::{Arrival, ArrivalListener, FlushMode, NewMessage, StoreOptions};
+
+    use super::*;
+    use crate::delay::Levels;
+
+    struct NoListener;
+
+    impl ArrivalListener for NoListener {
+        fn arrived(&self, _: &Arrival<'_>) {}
+    }
+
+    fn open(root: &std::path::Path, clock: &Clock, record_checksum: bool) -> Store {
+        let options = StoreOptions {
+            root: root.to_owned(),
+            commit_log_file_bytes: 1 << 20,
+            index_enabled: false,
+            flush: FlushMode::Async { interval_ms: 1 },
+            record_checksum,
+            ..StoreOptions::default()
+        };
+        Store::open(options, clock.clone(), Arc::new(NoListener)).unwrap()
+    }
+
+    fn wait_dispatched(store: &Store) {
+        while store.watermarks().dispatched < store.watermarks().written {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Stores a message of level 1, for a topic; its padding fills the properties up to a length.
+    fn put(store: &Store, topic: &str, properties_bytes: usize) {
+        let mut text = String::new();
+        for (name, value) in [
+            (name::DELAY_LEVEL, "1"),
+            (name::REAL_TOPIC, topic),
+            (name::REAL_QUEUE_ID, "0"),
+        ] {
+            properties::push(&mut text, name, value);
+        }
+        let padding = properties_bytes.saturating_sub(text.len() + "pad".len() + 2);
+        properties::push(&mut text, "pad", &"p".repeat(padding));
+        store
+            .append(&NewMessage {
+                topic: SCHEDULE_TOPIC,
+                queue_id: 0,
+                flag: 0,
+                sys_flag: 0,
+                born_timestamp: 1,
+                born_host: "10.0.0.1:4000".parse().unwrap(),
+                store_host: "10.0.0.2:10911".parse().unwrap(),
+                reconsume_times: 0,
+                prepared_transaction_offset: 0,
+                body: topic.as_bytes(),
+                properties: &text,
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn a_message_that_no_store_can_take_holds_up_nobody() {
+        let root = tempfile::tempdir().unwrap();
+        let clock = Clock::by_hand(1_700_000_000_000);
+        let store = open(root.path(), &clock, true);
+        let levels = Levels::parse("1s").unwrap();
+        let delay = DelayLevels::open(levels, root.path(), clock.clone()).unwrap();
+        let stats = BrokerStats::new("c", false, clock.clone());
+        let delivery = Delivery::new(&delay, &store, &stats, &clock);
+        for topic in ["before", "../nowhere", "behind"] {
+            put(&store, topic, 0);
+        }
+        clock.advance_ms(1_000);
+        wait_dispatched(&store);
+        assert_eq!(delivery.deliver_due(), i64::MAX);
+        wait_dispatched(&store);
+        assert_eq!(store.queue_range("before", 0).max, 1);
+        assert_eq!(store.queue_range("behind", 0).max, 1);
+        assert_eq!(delay.progress(), [(1, 3)]);
+    }
+
+    #[test]
+    fn properties_that_no_longer_fit_beside_the_checksum_lose_what_the_broker_added() {
+        let root = tempfile::tempdir().unwrap();
+        let clock = Clock::by_hand(1_700_000_000_000);
+        let store = open(root.path(), &clock, false);
+        put(&store, "long", 32_767);
+        store.shutdown();
+        let store = open(root.path(), &clock, true);
+        let levels = Levels::parse("1s").unwrap();
+        let delay = DelayLevels::open(levels, root.path(), clock.clone()).unwrap();
+        let stats = BrokerStats::new("c", false, clock.clone());
+        clock.advance_ms(1_000);
+        wait_dispatched(&store);
+        Delivery::new(&delay, &store, &stats, &clock).deliver_due();
+        wait_dispatched(&store);
+        let record = store.record_of("long", 0, 0).unwrap().unwrap();
+        let view = record::check(&record, CheckBody::Skip).unwrap();
+        let properties = Properties::parse(&view.properties_text());
+        assert_eq!(properties.get(name::REAL_TOPIC), None);
+        assert!(properties.get("pad").is_some_and(|pad| pad.len() > 30_000));
     }
 }

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use thrustmq_proto_compat::command::Language;
 use thrustmq_remoting::Peer;
 
+use super::subscription::Subscriptions;
+
 /// Who a client says it is.
 #[derive(Debug, Clone)]
 pub(crate) struct ClientIdentity {
@@ -18,6 +20,8 @@ pub(crate) struct ClientIdentity {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) client: ClientIdentity,
+    /// What it subscribes to as a consumer; nothing of a producer.
+    pub(super) subscriptions: Subscriptions,
     last_seen_ms: AtomicI64,
 }
 
@@ -25,7 +29,16 @@ impl Member {
     pub(super) fn new(client: ClientIdentity, now_ms: i64) -> Self {
         Self {
             client,
+            subscriptions: Subscriptions::new(),
             last_seen_ms: AtomicI64::new(now_ms),
+        }
+    }
+
+    /// The same as a consumer with subscriptions.
+    pub(super) fn subscribed(self, subscriptions: Subscriptions) -> Self {
+        Self {
+            subscriptions,
+            ..self
         }
     }
 

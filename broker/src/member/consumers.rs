@@ -11,6 +11,7 @@ use thrustmq_proto_compat::clock::Clock;
 use thrustmq_remoting::Peer;
 
 use super::client::{ClientIdentity, Member};
+use super::subscription::{Differences, Subscription, Subscriptions, compile};
 
 /// How a group's consumers say they consume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +25,9 @@ pub(crate) struct ConsumeMode {
 #[derive(Debug, Clone)]
 pub(crate) struct ConsumerGroup {
     pub(crate) mode: ConsumeMode,
-    /// By topic.
-    pub(crate) subscriptions: BTreeMap<String, Arc<SubscriptionData>>,
+    /// What its members subscribe to: of each topic the newest.
+    pub(crate) subscriptions: Subscriptions,
+    differences: Differences,
     /// By the id of the connection.
     members: BTreeMap<u64, Arc<Member>>,
 }
@@ -47,6 +49,8 @@ pub(crate) struct ConsumerHeartbeat<'a> {
 pub(crate) struct Registered {
     /// A member came, or the topics changed: the group has to share its queues again.
     pub(crate) is_changed: bool,
+    /// It told something new of members or subscriptions.
+    pub(crate) is_new: bool,
     /// The group was last seen with another fingerprint.
     pub(crate) is_fingerprint_new: bool,
 }
@@ -75,7 +79,7 @@ impl ConsumerTable {
     }
 
     /// What a group subscribes to in a topic.
-    pub(crate) fn subscription(&self, group: &str, topic: &str) -> Option<Arc<SubscriptionData>> {
+    pub(crate) fn subscription(&self, group: &str, topic: &str) -> Option<Arc<Subscription>> {
         self.find(group)?.subscriptions.get(topic).cloned()
     }
 
@@ -108,20 +112,20 @@ impl ConsumerTable {
     /// Takes a heartbeat.
     pub(crate) fn register(&self, heartbeat: ConsumerHeartbeat<'_>) -> Registered {
         let is_fingerprint_new = self.note_fingerprint(heartbeat.group, heartbeat.fingerprint);
-        let is_changed = match self.find(heartbeat.group) {
-            Some(state) if state.is_just_alive(&heartbeat, self.clock.now_ms()) => false,
-            _ => self.change(heartbeat),
-        };
+        let known = self.find(heartbeat.group);
+        let now_ms = self.clock.now_ms();
+        let is_new = !known.is_some_and(|state| state.is_just_alive(&heartbeat, now_ms));
         Registered {
-            is_changed,
+            is_changed: is_new && self.change(heartbeat),
+            is_new,
             is_fingerprint_new,
         }
     }
 
-    /// Takes one client out of one group, and gives the members that stay.
-    pub(crate) fn unregister(&self, group: &str, peer: &Peer) -> Option<Arc<ConsumerGroup>> {
+    /// Takes one client out of one group, and gives what is left of it.
+    pub(crate) fn unregister(&self, group: &str, peer: &Peer) -> Option<LeftGroup> {
         let is_leaving = |member: &Member| member.client.peer == *peer;
-        self.without(&mut self.write(), group, &is_leaving)?.state
+        self.without(&mut self.write(), group, &is_leaving)
     }
 
     /// Takes a closed connection out of all groups, and gives what is left of those it was in.
@@ -152,17 +156,15 @@ impl ConsumerTable {
     fn change(&self, heartbeat: ConsumerHeartbeat<'_>) -> bool {
         let now_ms = self.clock.now_ms();
         let mut groups = self.write();
-        let mut state = match groups.get(heartbeat.group) {
+        let group = heartbeat.group;
+        let mut state = match groups.get(group) {
             Some(state) => ConsumerGroup::clone(state),
             None => ConsumerGroup::new(heartbeat.mode),
         };
         state.mode = heartbeat.mode;
-        let joins = state.join(heartbeat.group, heartbeat.client, now_ms);
-        let subscribes = heartbeat
-            .subscriptions
-            .is_some_and(|subscriptions| state.subscribe(subscriptions));
-        groups.insert(heartbeat.group.into(), Arc::new(state));
-        joins || subscribes
+        let is_changed = state.join(heartbeat, now_ms);
+        groups.insert(group.into(), Arc::new(state));
+        is_changed
     }
 
     fn remove_where(&self, leaves: impl Fn(&Member) -> bool) -> Vec<LeftGroup> {
@@ -240,7 +242,8 @@ impl ConsumerGroup {
     fn new(mode: ConsumeMode) -> Self {
         Self {
             mode,
-            subscriptions: BTreeMap::new(),
+            subscriptions: Subscriptions::new(),
+            differences: Differences::default(),
             members: BTreeMap::new(),
         }
     }
@@ -265,61 +268,100 @@ impl ConsumerGroup {
             && heartbeat
                 .subscriptions
                 .as_deref()
-                .is_none_or(|all| self.knows(all));
+                .is_none_or(|all| knows(member, all));
         if says_nothing_new {
             member.touch(now_ms);
         }
         says_nothing_new
     }
 
-    fn knows(&self, subscriptions: &[SubscriptionData]) -> bool {
-        let topics: BTreeSet<&str> = subscriptions.iter().map(|one| one.topic.as_str()).collect();
-        let is_known = |one: &SubscriptionData| {
-            let known = self.subscriptions.get(&one.topic);
-            known.is_some_and(|known| one.sub_version <= known.sub_version)
+    /// What the consumer on a connection subscribes to in a topic; where it said nothing of it, what
+    /// the group does.
+    pub(crate) fn subscription_of(&self, peer: &Peer, topic: &str) -> Option<&Arc<Subscription>> {
+        let member = self.members.get(&peer.id());
+        let own = member.and_then(|member| member.subscriptions.get(topic));
+        own.or_else(|| self.subscriptions.get(topic))
+    }
+
+    /// Whether a subscription is at least as new as `version`. Java's consumers raise their versions when
+    /// they share queues anew, and may skip the heartbeat that says so: another member's counts too, as in
+    /// Java, if it wants the same.
+    pub(crate) fn is_latest(&self, subscription: &Subscription, version: i64) -> bool {
+        let of_group = self.subscriptions.get(&subscription.data.topic);
+        subscription.data.sub_version >= version
+            || of_group.is_some_and(|of_group| {
+                of_group.data.sub_version >= version && of_group.wants_the_same(subscription)
+            })
+    }
+
+    /// Takes in a member, or what it says anew; whether it or a topic is new, or a topic went.
+    fn join(&mut self, heartbeat: ConsumerHeartbeat<'_>, now_ms: i64) -> bool {
+        let (group, client) = (heartbeat.group, heartbeat.client);
+        let before = self.members.remove(&client.peer.id());
+        let own = match (heartbeat.subscriptions, &before) {
+            (Some(said), Some(before)) => compile(said, &before.subscriptions),
+            (Some(said), None) => compile(said, &Subscriptions::new()),
+            (None, Some(before)) => before.subscriptions.clone(),
+            (None, None) => Subscriptions::new(),
         };
-        topics.len() == self.subscriptions.len() && subscriptions.iter().all(is_known)
+        tell_of_client(group, client, before.as_deref());
+        let member = Arc::new(Member::new(client.clone(), now_ms).subscribed(own));
+        self.members.insert(client.peer.id(), Arc::clone(&member));
+        let is_changed = self.merge(&member.subscriptions);
+        self.differences.tell(group, &member, self.members.values());
+        before.is_none() || is_changed
     }
 
-    /// Whether the client is new here.
-    fn join(&mut self, group: &str, client: &ClientIdentity, now_ms: i64) -> bool {
-        let member = Arc::new(Member::new(client.clone(), now_ms));
-        match self.members.insert(client.peer.id(), member) {
-            Some(before) => {
-                if before.client.client_id != client.client_id {
-                    let (before, client_id) = (&before.client.client_id, &client.client_id);
-                    tracing::error!(
-                        group,
-                        before,
-                        client_id,
-                        "consumer changes its id on one connection"
-                    );
-                }
-                false
-            }
-            None => {
-                let addr = client.peer.remote_addr();
-                tracing::info!(group, client_id = client.client_id, %addr, "consumer joins");
-                true
-            }
-        }
-    }
-
-    /// Takes over newer subscriptions; whether a topic came or went. All members of a group have to
-    /// subscribe alike: the newest `sub_version` wins.
-    fn subscribe(&mut self, subscriptions: Vec<SubscriptionData>) -> bool {
-        let topics: BTreeSet<String> = subscriptions.iter().map(|one| one.topic.clone()).collect();
+    /// Takes over newer subscriptions, and drops topics that no member subscribes to any more;
+    /// whether a topic came or went. Of one topic the newest `sub_version` counts for the group.
+    fn merge(&mut self, own: &Subscriptions) -> bool {
         let before = self.subscriptions.len();
-        self.subscriptions.retain(|topic, _| topics.contains(topic));
+        let members = &self.members;
+        self.subscriptions.retain(|topic, _| {
+            let mut members = members.values();
+            members.any(|member| member.subscriptions.contains_key(topic))
+        });
         let mut is_changed = self.subscriptions.len() != before;
-        for subscription in subscriptions {
-            let known = self.subscriptions.get(&subscription.topic);
+        for (topic, subscription) in own {
+            let known = self.subscriptions.get(topic);
             is_changed |= known.is_none();
-            if known.is_none_or(|known| subscription.sub_version > known.sub_version) {
-                let topic = subscription.topic.clone();
-                self.subscriptions.insert(topic, Arc::new(subscription));
+            let version = subscription.data.sub_version;
+            if known.is_none_or(|known| version > known.data.sub_version) {
+                let subscription = Arc::clone(subscription);
+                self.subscriptions.insert(topic.clone(), subscription);
             }
         }
         is_changed
+    }
+}
+
+/// Whether a member said all this before, and nothing else.
+fn knows(member: &Member, said: &[SubscriptionData]) -> bool {
+    let topics: BTreeSet<&str> = said.iter().map(|one| one.topic.as_str()).collect();
+    let is_known = |one: &SubscriptionData| {
+        let known = member.subscriptions.get(&one.topic);
+        known.is_some_and(|known| known.says(one))
+    };
+    topics.len() == member.subscriptions.len() && said.iter().all(is_known)
+}
+
+/// Logs who joins a group, or changes its name there.
+fn tell_of_client(group: &str, client: &ClientIdentity, before: Option<&Member>) {
+    let client_id = &client.client_id;
+    match before {
+        None => {
+            let addr = client.peer.remote_addr();
+            tracing::info!(group, client_id, %addr, "consumer joins");
+        }
+        Some(before) if before.client.client_id != *client_id => {
+            let before = &before.client.client_id;
+            tracing::error!(
+                group,
+                before,
+                client_id,
+                "consumer changes its id on one connection"
+            );
+        }
+        Some(_) => {}
     }
 }

@@ -91,13 +91,21 @@ async fn only_news_change_a_group() {
         &one,
         vec![subscription("t", 5), subscription("u", 1)]
     ));
-    assert_eq!(consumers.subscription("g", "t").unwrap().sub_version, 5);
+    assert_eq!(
+        consumers.subscription("g", "t").unwrap().data.sub_version,
+        5
+    );
     assert!(!changes(
         &two,
         vec![subscription("t", 4), subscription("u", 1)]
     ));
-    assert_eq!(consumers.subscription("g", "t").unwrap().sub_version, 5);
-    assert!(changes(&two, vec![subscription("u", 1)]));
+    assert_eq!(
+        consumers.subscription("g", "t").unwrap().data.sub_version,
+        5
+    );
+    assert!(!changes(&two, vec![subscription("u", 1)]));
+    assert!(!consumers.leaves_out("g", "t"));
+    assert!(changes(&one, vec![subscription("u", 1)]));
     assert!(consumers.leaves_out("g", "t") && !consumers.leaves_out("h", "t"));
     assert_eq!(
         consumers.groups_of("u").into_iter().collect::<Vec<_>>(),
@@ -139,7 +147,7 @@ async fn who_leaves_or_falls_silent_is_gone() {
         consumers.register(heartbeat(client, vec![subscription("t", 1)]));
     }
     let left = consumers.unregister("g", &connections.peers[0]).unwrap();
-    assert_eq!(left.members().count(), 2);
+    assert_eq!(left.state.unwrap().members().count(), 2);
     let left = consumers.remove_connection(&connections.peers[1]);
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].state.as_ref().unwrap().members().count(), 1);
@@ -189,4 +197,43 @@ async fn producers_join_and_leave_group_by_group() {
     producers.remove_connection(&one.peer);
     assert!(producers.members("q").is_none());
     assert_eq!(producers.all().len(), 1);
+}
+
+#[tokio::test]
+async fn each_member_has_its_own_subscription() {
+    let connections = connections(3).await;
+    let consumers = ConsumerTable::new(Clock::by_hand(0));
+    let [one, two, stranger] = [0, 1, 2].map(|at: usize| connections.peers[at].clone());
+    let wanting = |expression: &str, version| SubscriptionData {
+        sub_string: expression.into(),
+        expression_type: Some("SQL92".into()),
+        ..subscription("t", version)
+    };
+    let register = |peer, said| {
+        consumers.register(heartbeat(&client(peer, "c"), said));
+    };
+    register(&one, vec![wanting("a = 1", 7)]);
+    register(&two, vec![wanting("a = 2", 5), subscription("u", 1)]);
+    let of = |peer, topic| {
+        let group = consumers.find("g").unwrap();
+        let subscription = group.subscription_of(peer, topic);
+        subscription.map(|subscription| subscription.data.sub_string.clone())
+    };
+    assert_eq!(of(&one, "t").as_deref(), Some("a = 1"));
+    assert_eq!(of(&two, "t").as_deref(), Some("a = 2"));
+    // The newest is the group's, for whoever says nothing.
+    assert_eq!(of(&stranger, "t").as_deref(), Some("a = 1"));
+    assert_eq!(of(&one, "u").as_deref(), Some("*"));
+    register(&one, vec![wanting("a = ", 8)]);
+    let group = consumers.find("g").unwrap();
+    assert!(group.subscription_of(&one, "t").unwrap().filter.is_err());
+    assert!(group.subscription_of(&two, "t").unwrap().filter.is_ok());
+    let kept = group.subscription_of(&two, "t").unwrap().clone();
+    register(&two, vec![wanting("a = 2", 5)]);
+    let group = consumers.find("g").unwrap();
+    let now = group.subscription_of(&two, "t").unwrap();
+    assert!(
+        Arc::ptr_eq(now, &kept),
+        "what is said again is not compiled again"
+    );
 }

@@ -39,6 +39,18 @@ impl Offsets {
         None
     }
 
+    /// Sets an offset that is higher than the one there is; whether it was.
+    pub(super) fn raise(&self, queue_id: i32, offset: i64) -> bool {
+        {
+            let offsets = self.0.read().expect("no holder of this lock panics");
+            if let Some(known) = offsets.get(&queue_id) {
+                return known.fetch_max(offset, Ordering::Relaxed) < offset;
+            }
+        }
+        self.set(queue_id, offset)
+            .is_none_or(|before| before < offset)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         let offsets = self.0.read().expect("no holder of this lock panics");
         offsets.is_empty()

@@ -16,6 +16,7 @@ use thrustmq_remoting::{Handled, Incoming, Peer, Reply};
 
 use super::json_body;
 use crate::broker::Broker;
+use crate::filter::{MessageFilter, Said, is_tag_type};
 use crate::member::{ClientIdentity, ConsumeMode, ConsumerGroup, ConsumerHeartbeat, LeftGroup};
 use crate::refusal;
 use crate::topic::{PERM_READ, PERM_WRITE};
@@ -36,14 +37,20 @@ pub(crate) fn heart_beat(broker: &Broker, incoming: Incoming<()>) -> Handled<()>
     let is_second_version = heartbeat.heartbeat_fingerprint != 0;
     let mut is_subscription_new = !is_second_version;
     for consumer in std::mem::take(&mut heartbeat.consumer_data_set) {
+        let begun_ms = broker.clock.now_ms();
         is_subscription_new |= register_consumer(broker, &client, &heartbeat, consumer);
+        let took_ms = broker.clock.now_ms() - begun_ms;
+        broker.stats.record_consumer_registration(took_ms);
     }
     for producer in &heartbeat.producer_data_set {
+        let begun_ms = broker.clock.now_ms();
         broker.producers.register(&producer.group_name, &client);
+        let took_ms = broker.clock.now_ms() - begun_ms;
+        broker.stats.record_producer_registration(took_ms);
     }
     Ok(Reply::success()
-        .with_field("IS_SUPPORT_HEART_BEAT_V2", true)
-        .with_field("IS_SUB_CHANGE", is_subscription_new))
+        .with_field("IS_SUPPORT_HEART_BEAT_V2", &true)
+        .with_field("IS_SUB_CHANGE", &is_subscription_new))
 }
 
 /// `UNREGISTER_CLIENT`: a client leaves before its connection closes.
@@ -54,29 +61,32 @@ pub(crate) fn unregister_client(
     if let Some(group) = &incoming.header.producer_group {
         broker.producers.unregister(group, &incoming.peer);
     }
-    if let Some(group) = &incoming.header.consumer_group
-        && let Some(left) = broker.consumers.unregister(group, &incoming.peer)
-    {
-        notify(broker, group, &left);
+    if let Some(group) = &incoming.header.consumer_group {
+        let left = broker.consumers.unregister(group, &incoming.peer);
+        notify_left(broker, left.into_iter().collect());
     }
     Ok(Reply::success())
 }
 
 /// `CHECK_CLIENT_CONFIG`: whether the broker can filter as a consumer wants.
-pub(crate) fn check_client_config(_: &Broker, incoming: Incoming<()>) -> Handled<()> {
+pub(crate) fn check_client_config(broker: &Broker, incoming: Incoming<()>) -> Handled<()> {
     if incoming.command.body.is_empty() {
         return Ok(Reply::success());
     }
     let check: CheckClientRequestBody = json_body::read(&incoming.command)?;
-    let filter_type = check
-        .subscription_data
-        .and_then(|data| data.expression_type);
-    match filter_type {
-        Some(filter_type) if !filter_type.is_empty() && filter_type != "TAG" => {
-            Err(refusal::filter_type_not_supported(&filter_type))
-        }
-        _ => Ok(Reply::success()),
+    let Some(wanted) = check.subscription_data else {
+        return Ok(Reply::success());
+    };
+    let expression_type = wanted.expression_type.as_deref();
+    if is_tag_type(expression_type) {
+        return Ok(Reply::success());
     }
+    if !broker.config.current().property_filter {
+        let expression_type = expression_type.unwrap_or_default();
+        return Err(refusal::filter_type_not_supported(expression_type));
+    }
+    MessageFilter::parse(expression_type, &wanted.sub_string).map_err(refusal::filter_refused)?;
+    Ok(Reply::success())
 }
 
 /// Takes a closed connection's client out of all groups.
@@ -134,10 +144,17 @@ fn register_consumer(
         subscriptions: (!leaves_out_subscriptions).then_some(consumer.subscription_data_set),
         fingerprint: heartbeat.heartbeat_fingerprint,
     });
-    if registered.is_changed
+    if registered.is_new
         && let Some(state) = broker.consumers.find(&consumer.group_name)
     {
-        notify(broker, &consumer.group_name, &state);
+        let said = state.subscriptions.values().map(|subscription| Said {
+            subscription: &subscription.data,
+            is_sound: subscription.filter.is_ok(),
+        });
+        broker.filters.register(&consumer.group_name, said);
+        if registered.is_changed {
+            notify(broker, &consumer.group_name, &state);
+        }
     }
     registered.is_fingerprint_new
 }
@@ -167,8 +184,9 @@ fn create_retry_topic(broker: &Broker, consumer: &ConsumerData, queues: i32) {
 
 fn notify_left(broker: &Broker, left: Vec<LeftGroup>) {
     for LeftGroup { group, state, .. } in left {
-        if let Some(state) = state {
-            notify(broker, &group, &state);
+        match state {
+            Some(state) => notify(broker, &group, &state),
+            None => broker.filters.unregister(&group),
         }
     }
 }

@@ -15,6 +15,7 @@ use thrustmq_store::{ReadError, ReadOutcome, ReadRequest, ReadStatus, RecordFilt
 
 use super::cold::run_cold;
 use super::pull_checks::{Checked, check_pull};
+use super::woken::run_woken;
 use crate::broker::Broker;
 use crate::config::BrokerConfig;
 use crate::hold::ParkedPull;
@@ -47,6 +48,7 @@ struct Pull {
     incoming: Request,
     checked: Checked,
     run: Run,
+    begun_ms: i64,
 }
 
 /// 11 PULL_MESSAGE.
@@ -69,21 +71,20 @@ pub(crate) fn lite_pull_message(broker: &Arc<Broker>, incoming: Request, respond
 
 /// Runs parked pulls again, on their pool; they are answered then, whatever is found.
 pub(crate) fn wake(broker: &Arc<Broker>, parked: Vec<ParkedPull>) {
-    for pull in parked {
-        let pool = if pull.lite {
+    for woken in parked {
+        let pool = if woken.lite {
             &broker.pools.lite_pull
         } else {
             &broker.pools.pull
         };
-        if pool.queued() >= pool.capacity() {
-            pull.responder.refuse(refusal::pool_full(pool));
-            continue;
-        }
-        let state = Arc::clone(broker);
-        if let Err(full) = pool.run(move || run_again(&state, pull)) {
-            // The pull went with its job; its client was told so by its responder.
-            tracing::warn!(pool = full.pool, "woken pull does not fit its pool");
-        }
+        let run = Run {
+            lite: woken.lite,
+            first: false,
+        };
+        let (state, incoming) = (Arc::clone(broker), woken.incoming);
+        run_woken(pool, woken.responder, move |responder| {
+            pull(&state, incoming, responder, run);
+        });
     }
 }
 
@@ -96,6 +97,7 @@ fn run_again(broker: &Arc<Broker>, parked: ParkedPull) {
 }
 
 fn pull(broker: &Arc<Broker>, incoming: Request, responder: Responder, run: Run) {
+    let begun_ms = broker.clock.now_ms();
     let config = broker.config.current();
     let checked = match check_pull(broker, &config, &incoming, run.lite) {
         Ok(checked) => checked,
@@ -106,6 +108,7 @@ fn pull(broker: &Arc<Broker>, incoming: Request, responder: Responder, run: Run)
         incoming,
         checked,
         run,
+        begun_ms,
     };
     if let Some(offset) = reset.filter(|_| config.server_side_reset) {
         let outcome = reset_outcome(broker, &pull.incoming.header, offset);
@@ -158,6 +161,7 @@ fn answer(
         incoming,
         checked,
         run,
+        begun_ms,
     } = pull;
     let outcome = match read {
         Ok(outcome) => outcome,
@@ -178,8 +182,11 @@ fn answer(
         };
         return park(broker, parked);
     }
-    count(broker, &incoming.header, &outcome);
-    let header = answer_header(&checked, &outcome);
+    count(broker, &incoming.header, &outcome, begun_ms);
+    let header = PullMessageResponseHeader {
+        suggest_which_broker_id: suggested_broker(&broker.config.current(), &checked, &outcome),
+        ..answer_header(&checked, &outcome)
+    };
     let reply = Reply::ok(header)
         .with_code(code)
         .with_remark(status_name(outcome.status))
@@ -235,7 +242,7 @@ fn wait_ms(config: &BrokerConfig, header: &PullMessageRequestHeader) -> i64 {
     }
 }
 
-fn count(broker: &Broker, header: &PullMessageRequestHeader, outcome: &ReadOutcome) {
+fn count(broker: &Broker, header: &PullMessageRequestHeader, outcome: &ReadOutcome, begun_ms: i64) {
     if outcome.status != ReadStatus::Found {
         return broker.stats.record_get_miss();
     }
@@ -247,6 +254,10 @@ fn count(broker: &Broker, header: &PullMessageRequestHeader, outcome: &ReadOutco
     broker
         .stats
         .record_get(group, topic, header.queue_id, given);
+    let took_ms = broker.clock.now_ms() - begun_ms;
+    broker
+        .stats
+        .record_get_latency(group, topic, header.queue_id, took_ms);
 }
 
 fn group_queue(header: &PullMessageRequestHeader) -> GroupQueue<'_> {
@@ -267,6 +278,19 @@ fn answer_header(checked: &Checked, outcome: &ReadOutcome) -> PullMessageRespons
         topic_sys_flag: Some(checked.topic.topic_sys_flag),
         group_sys_flag: Some(checked.group.group_sys_flag),
         forbidden_type: None,
+    }
+}
+
+/// Where the consumer pulls next: from a replica, where the operator allows that and the reader lags
+/// so far behind that it would push new messages out of the master's memory.
+fn suggested_broker(config: &BrokerConfig, checked: &Checked, outcome: &ReadOutcome) -> i64 {
+    if !config.slave_read {
+        return MASTER_ID;
+    }
+    if outcome.suggest_slave {
+        checked.group.which_broker_when_consume_slowly
+    } else {
+        checked.group.broker_id
     }
 }
 
@@ -298,8 +322,8 @@ fn status_name(status: ReadStatus) -> &'static str {
         ReadStatus::OffsetOverflowBadly => "OFFSET_OVERFLOW_BADLY",
         ReadStatus::OffsetOverflowOne => "OFFSET_OVERFLOW_ONE",
         ReadStatus::OffsetTooSmall => "OFFSET_TOO_SMALL",
-        ReadStatus::NoMatchedLogicQueue => "NO_MATCHED_LOGIC_QUEUE",
-        ReadStatus::NoMessageInQueue => "NO_MESSAGE_IN_QUEUE",
+        // Java makes a queue when it is asked for one, so its clients see only that it is empty.
+        ReadStatus::NoMatchedLogicQueue | ReadStatus::NoMessageInQueue => "NO_MESSAGE_IN_QUEUE",
         ReadStatus::OffsetReset => "OFFSET_RESET",
     }
 }

@@ -12,13 +12,12 @@ use thrustmq_remoting::{Incoming, Peer, Refusal};
 
 use crate::broker::Broker;
 use crate::config::BrokerConfig;
+use crate::filter::{MessageFilter, is_tag_type};
 use crate::refusal;
-use crate::tag_filter::TagFilter;
 use crate::topic::PERM_READ;
 
 /// The request brings its subscription along.
 const HAS_SUBSCRIPTION: i32 = 4;
-const TAG: &str = "TAG";
 /// Groups of tools, which may pull where pull consumers are kept out.
 const TOOL_GROUPS: [&str; 2] = [names::TOOLS_GROUP, "SELF_TEST_C_GROUP"];
 
@@ -26,7 +25,7 @@ const TOOL_GROUPS: [&str; 2] = [names::TOOLS_GROUP, "SELF_TEST_C_GROUP"];
 pub(super) struct Checked {
     pub(super) topic: Arc<TopicConfig>,
     pub(super) group: Arc<SubscriptionGroupConfig>,
-    pub(super) filter: TagFilter,
+    pub(super) filter: MessageFilter,
 }
 
 pub(super) fn check_pull(
@@ -54,9 +53,9 @@ pub(super) fn check_pull(
     }
     check_queue(header, &topic, &incoming.peer)?;
     let filter = if header.sys_flag & HAS_SUBSCRIPTION == 0 {
-        subscribed(broker, header, &group)?
+        subscribed(broker, config, incoming, &group)?
     } else {
-        brought_along(header)?
+        brought_along(config, header)?
     };
     if config.reject_pull_consumer {
         check_pull_consumer(broker, header, &incoming.peer)?;
@@ -87,26 +86,42 @@ fn check_queue(
 }
 
 /// The subscription that the request holds.
-fn brought_along(header: &PullMessageRequestHeader) -> Result<TagFilter, Refusal> {
+fn brought_along(
+    config: &BrokerConfig,
+    header: &PullMessageRequestHeader,
+) -> Result<MessageFilter, Refusal> {
+    let expression_type = header.expression_type.as_deref();
     let expression = header.subscription.as_deref().unwrap_or("");
-    match header.expression_type.as_deref() {
-        None | Some(TAG) => Ok(TagFilter::parse(expression)),
-        // An expression of another type must say something, Java finds, before it asks which type.
-        Some(_) if expression.is_empty() => Err(refusal::subscription_unreadable()),
-        Some(other) => Err(refusal::filter_type_not_supported(other)),
+    let filter = MessageFilter::parse(expression_type, expression);
+    // An expression of another type must say something, Java finds, before it asks which type.
+    if !expression.is_empty() {
+        check_type(config, expression_type)?;
+    }
+    filter.map_err(refusal::subscription_unreadable)
+}
+
+/// Only tags can be filtered by where properties are not looked at.
+fn check_type(config: &BrokerConfig, expression_type: Option<&str>) -> Result<(), Refusal> {
+    match expression_type {
+        Some(other) if !is_tag_type(expression_type) && !config.property_filter => {
+            Err(refusal::filter_type_not_supported(other))
+        }
+        _ => Ok(()),
     }
 }
 
-/// The subscription that the group's heartbeats hold.
+/// The subscription that heartbeats hold: the consumer's own, or else its group's.
 fn subscribed(
     broker: &Broker,
-    header: &PullMessageRequestHeader,
-    config: &SubscriptionGroupConfig,
-) -> Result<TagFilter, Refusal> {
+    config: &BrokerConfig,
+    incoming: &Incoming<PullMessageRequestHeader>,
+    group_config: &SubscriptionGroupConfig,
+) -> Result<MessageFilter, Refusal> {
+    let header = &incoming.header;
     let group = broker.consumers.find(&header.consumer_group);
     let group = group.ok_or_else(refusal::group_not_online)?;
     let is_broadcast = group.mode.message_model == MessageModel::Broadcasting;
-    if is_broadcast && !config.consume_broadcast_enable {
+    if is_broadcast && !group_config.consume_broadcast_enable {
         return Err(refusal::broadcasting_off(&header.consumer_group));
     }
     if broker
@@ -118,16 +133,16 @@ fn subscribed(
             &header.topic,
         ));
     }
-    let subscription = group.subscriptions.get(&header.topic);
+    let subscription = group.subscription_of(&incoming.peer, &header.topic);
     let subscription = subscription.ok_or_else(refusal::subscription_not_exist)?;
-    if subscription.sub_version < header.sub_version {
+    if !group.is_latest(subscription, header.sub_version) {
         return Err(refusal::subscription_not_latest());
     }
-    match subscription.expression_type.as_deref() {
-        None | Some("" | TAG) if subscription.sub_string == "*" => Ok(TagFilter::default()),
-        None | Some("" | TAG) => Ok(TagFilter::of_codes(subscription.code_set.iter().copied())),
-        Some(other) => Err(refusal::filter_type_not_supported(other)),
-    }
+    // Where Java looks into its table of filters, which heartbeats fill: what does not compile is not there.
+    let filter = subscription.filter.clone();
+    let filter = filter.map_err(|_| refusal::filter_not_exist())?;
+    check_type(config, subscription.data.expression_type.as_deref())?;
+    Ok(filter)
 }
 
 /// Keeps out consumers that pull on their own, of groups without heartbeats.

@@ -1,11 +1,8 @@
 //! Sending: 10, 310 and 320, single messages and batches.
 //!
-//! Runs on the send pool. The message is checked, given the broker's properties and appended; with
+//! Runs on the send pool, or in its place. The message is checked, given the broker's properties and appended; with
 //! ASYNC_FLUSH it is answered at once, with SYNC_FLUSH the responder waits in the store until the
 //! record is on the disk. The thread itself never waits.
-//!
-//! Not served, and refused with Java's words for a broker that has them switched off: transactional
-//! messages (code 16) and messages with a delivery time of their own (code 1).
 
 use std::net::SocketAddr;
 
@@ -14,7 +11,7 @@ use thrustmq_proto_compat::body::{TopicConfig, TopicFilterType};
 use thrustmq_proto_compat::header::{
     SendMessageRequestHeader, SendMessageRequestHeaderV2, SendMessageResponseHeader,
 };
-use thrustmq_proto_compat::message::id::OffsetId;
+use thrustmq_proto_compat::message::id::{OffsetId, RecallHandle};
 use thrustmq_proto_compat::message::names;
 use thrustmq_proto_compat::message::properties;
 use thrustmq_proto_compat::message::property_name as name;
@@ -24,18 +21,15 @@ use thrustmq_remoting::{Incoming, Refusal, Reply, Responder};
 use thrustmq_store::{FlushOutcome, NewMessage};
 
 use super::send_batch;
-use super::send_checks::{check_send, group_topic};
+use super::send_checks::check_send;
+use super::send_destination::{self, Destination, any_queue, is_half_message, on_the_way};
 use super::send_properties::{Additions, Found, to_store};
-use super::send_refusals::{append_refusal, illegal};
+use super::send_refusals::{append_refusal, illegal, told_origin};
 use crate::broker::Broker;
 use crate::config::{BrokerConfig, FlushDiskType};
-use crate::delay::SCHEDULE_PROPERTIES_BYTES_MAX;
 use crate::refusal;
+use crate::stats::Put;
 
-/// Clients before 3.4.9 do not tell how often a message may be retried.
-pub(super) const VERSION_3_4_9: i32 = 121;
-/// Queues of a dead-letter topic.
-pub(super) const DEAD_LETTER_QUEUES: i32 = 1;
 /// Room for the unique key, should the broker have to make it.
 const UNIQUE_KEY_BYTES: usize = 72;
 
@@ -76,7 +70,7 @@ pub(crate) fn send_message_v2(
             config: &config,
             incoming: &incoming,
             topic: &topic,
-            begun_ms: broker.clock.now_ms(),
+            priority: None,
         };
         if incoming.header.batch {
             send_batch::store(&sending)
@@ -86,7 +80,7 @@ pub(crate) fn send_message_v2(
     });
     match stored {
         Ok(stored) => answer(broker, &config, stored, responder),
-        Err(refusal) => responder.refuse(refusal),
+        Err(refusal) => responder.send(Ok(told_origin(&config, Reply::refused(refusal)))),
     }
 }
 
@@ -96,15 +90,8 @@ pub(super) struct Sending<'a> {
     pub(super) config: &'a BrokerConfig,
     pub(super) incoming: &'a Incoming<SendMessageRequestHeaderV2>,
     pub(super) topic: &'a TopicConfig,
-    pub(super) begun_ms: i64,
-}
-
-/// Where a message goes in the end, and what its properties become on the way.
-struct Destination {
-    /// The topic, if it is not the one that was asked for.
-    topic: Option<String>,
-    queue_id: i32,
-    dead_letter: bool,
+    /// Queues are priorities: the message's is its queue, whatever was asked for.
+    pub(super) priority: Option<i32>,
 }
 
 impl Sending<'_> {
@@ -118,6 +105,9 @@ impl Sending<'_> {
 
     /// The queue that was asked for; a negative one means any.
     pub(super) fn queue_id(&self) -> i32 {
+        if let Some(priority) = self.priority {
+            return priority.min(self.topic.write_queue_nums - 1).max(0);
+        }
         let asked = self.incoming.header.queue_id;
         if asked >= 0 {
             return asked;
@@ -152,69 +142,23 @@ impl Sending<'_> {
         }
     }
 
-    /// A message to a retry topic that was tried too often, or that its group consumes in order, is
-    /// given up (03 §3.2, 5).
-    fn destination(&self) -> Result<Destination, Refusal> {
-        let header = &self.incoming.header;
-        let asked = Destination {
-            topic: None,
-            queue_id: self.queue_id(),
-            dead_letter: false,
-        };
-        let Some(group) = names::group_of_retry_topic(&header.topic) else {
-            return Ok(asked);
-        };
-        let known = self.broker.groups.find(group);
-        let group_config = known.ok_or_else(|| refusal::group_not_exist(group))?;
-        let told = header
-            .max_reconsume_times
-            .filter(|_| self.incoming.command.version >= VERSION_3_4_9);
-        let times_max = told.unwrap_or(group_config.retry_max_times);
-        if header.reconsume_times <= times_max && !self.broker.locks.holds_any(group) {
-            return Ok(asked);
-        }
-        let topic = dead_letter_topic(self.broker, group);
-        self.broker.stats.record_dead_letter(group, &header.topic);
-        Ok(Destination {
-            topic: Some(topic),
-            queue_id: 0,
-            dead_letter: true,
-        })
-    }
-
     fn needs_keys(&self) -> bool {
         let policy = self.topic.attributes.get("cleanup.policy");
         policy.is_some_and(|policy| policy == "COMPACTION")
     }
 }
 
-/// Creates a group's dead-letter topic if need be; its name.
-pub(super) fn dead_letter_topic(broker: &Broker, group: &str) -> String {
-    let topic = names::dead_letter_topic(group);
-    if !broker.topics.contains(&topic) {
-        let wanted = group_topic(&topic, DEAD_LETTER_QUEUES, 0);
-        if broker.topics.create_for_group(wanted).is_changed {
-            broker.namesrv.register_soon();
-        }
-    }
-    topic
-}
-
-/// Spreads requests over queues by their number, which rises with each of a client.
-pub(super) fn any_queue(opaque: i32, queues: i32) -> i32 {
-    opaque.rem_euclid(queues.max(1))
-}
-
 fn store_one(sending: &Sending<'_>) -> Result<Stored, Refusal> {
     let sent = sending.incoming.header.properties.as_deref().unwrap_or("");
     let mut found = Found::scan(sent);
-    let mut destination = sending.destination()?;
+    let sending = &Sending {
+        priority: found.priority(),
+        ..*sending
+    };
+    let mut destination = send_destination::in_the_end(sending)?;
     check_message(sending, &found)?;
     if destination.dead_letter {
         found.delay_level = 0;
-    }
-    if found.timer && found.delay_level <= 0 {
-        return Err(refusal::timer_off());
     }
     let mut stored_properties = to_store(sent, &found, &sending.additions(), room_bytes(&found));
     if destination.dead_letter {
@@ -229,10 +173,7 @@ fn store_one(sending: &Sending<'_>) -> Result<Stored, Refusal> {
             key
         }
     };
-    if found.delay_level > 0 {
-        let level = found.delay_level;
-        destination = schedule(sending, level, destination, &mut stored_properties);
-    }
+    destination = on_the_way(sending, &found, destination, &mut stored_properties)?;
     let stored = append_one(sending, &destination, &stored_properties, unique_key)?;
     Ok(Stored {
         no_wait: found.no_wait,
@@ -246,14 +187,22 @@ fn check_message(sending: &Sending<'_>, found: &Found<'_>) -> Result<(), Refusal
     if sending.needs_keys() && !found.keys {
         return Err(refusal::message_key_missing());
     }
-    // Clients before 4.6.1 left the mark on transactional messages that they sent to be retried.
-    let is_retry = header.reconsume_times > 0 && found.delay_level > 0;
-    if found.transaction && !is_retry {
-        return Err(refusal::transactions_off(&sending.config.broker_ip1));
+    if is_half_message(sending, found) {
+        check_transaction(sending)?;
     }
     // No queue here holds several messages in one record.
     if found.inner_batch || header.sys_flag & sys_flag::INNER_BATCH != 0 {
         return Err(illegal(sending.config));
+    }
+    Ok(())
+}
+
+fn check_transaction(sending: &Sending<'_>) -> Result<(), Refusal> {
+    if sending.config.reject_transactions {
+        return Err(refusal::transactions_off(&sending.config.broker_ip1));
+    }
+    if sending.broker.transactions.is_full() {
+        return Err(refusal::too_many_open_transactions());
     }
     Ok(())
 }
@@ -265,32 +214,7 @@ fn room_bytes(found: &Found<'_>) -> usize {
     } else {
         0
     };
-    let schedule = if found.delay_level > 0 {
-        SCHEDULE_PROPERTIES_BYTES_MAX
-    } else {
-        0
-    };
-    key + schedule
-}
-
-/// Sends the message to wait at a delay level first.
-fn schedule(
-    sending: &Sending<'_>,
-    level: i32,
-    real: Destination,
-    stored_properties: &mut String,
-) -> Destination {
-    let topic = real
-        .topic
-        .as_deref()
-        .unwrap_or(&sending.incoming.header.topic);
-    let delay = &sending.broker.delay;
-    let scheduled = delay.schedule(level, topic, real.queue_id, stored_properties);
-    Destination {
-        topic: Some(scheduled.topic.to_owned()),
-        queue_id: scheduled.queue_id,
-        dead_letter: false,
-    }
+    key + send_destination::room_bytes(found)
 }
 
 fn append_one(
@@ -308,19 +232,28 @@ fn append_one(
     let mut message = sending.new_message();
     message.topic = destination.topic.as_deref().unwrap_or(message.topic);
     message.queue_id = destination.queue_id;
+    if destination.half_message {
+        message.sys_flag = sys_flag::with_transaction_type(message.sys_flag, 0);
+    }
     message.body = &body;
     message.properties = stored_properties;
     let appended = broker.store.append(&message).map_err(|error| {
         broker.stats.record_put_failure();
         append_refusal(sending.config, &error)
     })?;
+    if destination.half_message {
+        broker.transactions.sent(&message, &appended);
+    }
     let bytes = u64::try_from(appended.record_bytes).unwrap_or(0);
+    let put = Put {
+        messages: 1,
+        bytes,
+        took_ms: appended.took_ms,
+    };
     broker
         .stats
-        .record_put(message.topic, message.queue_id, 1, bytes);
-    broker
-        .stats
-        .record_put_time(broker.clock.now_ms() - sending.begun_ms);
+        .record_timed_put(message.topic, message.queue_id, put);
+    let recall_handle = recall_handle(sending, destination, &unique_key);
     Ok(Stored {
         header: SendMessageResponseHeader {
             msg_id: offset_id(broker.advertised, appended.physical_offset),
@@ -329,11 +262,32 @@ fn append_one(
             queue_offset: appended.queue_offset,
             transaction_id: Some(unique_key),
             batch_uniq_id: None,
-            recall_handle: None,
+            recall_handle,
         },
         end_offset: appended.end_offset,
         no_wait: false,
     })
+}
+
+/// What a message that waits in the timer can be recalled with. The time is within its slot, as Java
+/// floors it again.
+fn recall_handle(
+    sending: &Sending<'_>,
+    destination: &Destination,
+    unique_key: &str,
+) -> Option<String> {
+    let slot_ms = destination.timer_slot_ms?;
+    let topic = &sending.incoming.header.topic;
+    if names::is_retry_topic(topic) {
+        return None;
+    }
+    let handle = RecallHandle {
+        topic: topic.clone(),
+        broker_name: sending.config.broker_name.clone(),
+        deliver_ms: slot_ms.saturating_add(1),
+        unique_key: unique_key.to_owned(),
+    };
+    Some(handle.encode())
 }
 
 fn offset_id(store_host: SocketAddr, physical_offset: i64) -> String {
@@ -347,9 +301,7 @@ fn offset_id(store_host: SocketAddr, physical_offset: i64) -> String {
 /// Tells the producer, now or when the message is on the disk.
 fn answer(broker: &Broker, config: &BrokerConfig, stored: Stored, responder: Responder) {
     let waits = config.flush_disk_type == FlushDiskType::SyncFlush && !stored.no_wait;
-    let reply = Reply::ok(stored.header)
-        .with_field(name::MSG_REGION, config.region_id.clone())
-        .with_field(name::TRACE_ON, config.trace_on);
+    let reply = told_origin(config, Reply::ok(stored.header));
     if !waits {
         return responder.send(Ok(reply));
     }

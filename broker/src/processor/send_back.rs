@@ -17,8 +17,8 @@ use thrustmq_remoting::{Handled, Incoming, Refusal, Reply, Responder};
 use thrustmq_store::ReadError;
 
 use super::cold::run_cold;
-use super::send::{VERSION_3_4_9, any_queue, dead_letter_topic};
 use super::send_checks::group_topic;
+use super::send_destination::{VERSION_3_4_9, any_queue, dead_letter_topic};
 use super::send_refusals::append_status;
 use crate::broker::Broker;
 use crate::refusal;
@@ -65,6 +65,8 @@ fn send_back(broker: &Broker, incoming: &Request, record: Result<Bytes, ReadErro
     broker.stats.record_send_back(&header.group, origin);
     if retry.dead_letter {
         broker.stats.record_dead_letter(&header.group, origin);
+        let told = header.origin_topic.as_deref().unwrap_or("null");
+        broker.stats.record_dead_send_back(&header.group, told);
         let unique_key = retry.properties.get(name::UNIQUE_KEY).unwrap_or("");
         tracing::info!(
             group = header.group,
@@ -134,6 +136,14 @@ impl Retry {
                 dead_letter,
                 properties,
             };
+        }
+        // The level says when it comes again, not a time of its own.
+        for timer in [
+            name::TIMER_DELIVER_MS,
+            name::TIMER_DELAY_SEC,
+            name::TIMER_DELAY_MS,
+        ] {
+            properties.remove(timer);
         }
         Self {
             topic: retry_topic,

@@ -12,6 +12,7 @@ use super::send::{Sending, Stored};
 use super::send_properties::Found;
 use super::send_refusals::{append_refusal, illegal};
 use crate::refusal;
+use crate::stats::Put;
 
 /// Longest topic of a batch.
 const TOPIC_BYTES_MAX: usize = 127;
@@ -60,12 +61,14 @@ fn append(sending: &Sending<'_>, items: &[BatchItem<'_>]) -> Result<AppendedBatc
         })?;
     let messages = u64::try_from(items.len()).unwrap_or(u64::MAX);
     let bytes = u64::try_from(appended.record_bytes).unwrap_or(0);
+    let put = Put {
+        messages,
+        bytes,
+        took_ms: appended.took_ms,
+    };
     broker
         .stats
-        .record_put(message.topic, message.queue_id, messages, bytes);
-    broker
-        .stats
-        .record_put_time(broker.clock.now_ms() - sending.begun_ms);
+        .record_timed_put(message.topic, message.queue_id, put);
     Ok(appended)
 }
 

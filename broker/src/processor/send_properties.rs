@@ -23,6 +23,12 @@ pub(crate) struct Found<'a> {
     pub(crate) keys: bool,
     /// It says that it is several messages in one record.
     pub(crate) inner_batch: bool,
+    /// The priority that it asks for; counts only for messages that are nothing else.
+    asked_priority: Option<i32>,
+    /// It has a delay level, of whatever value.
+    has_delay_level: bool,
+    /// It is one of a group that is consumed in order.
+    is_ordered: bool,
     /// Some entry must not be stored as it is.
     removes: bool,
 }
@@ -40,7 +46,14 @@ impl<'a> Found<'a> {
     fn note(&mut self, name: &'a str, value: &'a str) {
         match name {
             name::UNIQUE_KEY => self.unique_key = Some(value),
-            name::DELAY_LEVEL => self.delay_level = value.parse().unwrap_or(0),
+            name::DELAY_LEVEL => {
+                self.delay_level = value.parse().unwrap_or(0);
+                self.has_delay_level = true;
+            }
+            name::PRIORITY => {
+                self.asked_priority = value.parse().ok().filter(|priority| *priority >= 0);
+            }
+            name::SHARDING_KEY => self.is_ordered = true,
             name::WAIT_STORE_OK => self.no_wait = !value.eq_ignore_ascii_case("true"),
             name::TRANSACTION_PREPARED => self.transaction = value.eq_ignore_ascii_case("true"),
             name::TIMER_DELIVER_MS | name::TIMER_DELAY_SEC | name::TIMER_DELAY_MS => {
@@ -50,6 +63,15 @@ impl<'a> Found<'a> {
             name::INNER_NUM => self.inner_batch = true,
             _ => self.removes |= is_replaced(name),
         }
+    }
+}
+
+impl Found<'_> {
+    /// The priority, 0 or more, of a message that is not delayed, ordered or transactional
+    /// (Java: `TopicMessageType.parseFromMessageProperty`).
+    pub(crate) fn priority(&self) -> Option<i32> {
+        let is_other = self.transaction || self.has_delay_level || self.timer || self.is_ordered;
+        self.asked_priority.filter(|_| !is_other)
     }
 }
 
@@ -74,8 +96,13 @@ pub(crate) fn to_store(
     let own_bytes = add.cluster.len() + add.region.len() + 48;
     let mut stored = String::with_capacity(text.len() + own_bytes + room_bytes);
     let without_timer = found.timer && found.delay_level > 0;
-    if found.removes || without_timer {
-        let is_dropped = |name| is_replaced(name) || (without_timer && is_timer(name));
+    let without_priority = found.asked_priority.is_some() && found.priority().is_none();
+    if found.removes || without_timer || without_priority {
+        let is_dropped = |name| {
+            is_replaced(name)
+                || (without_timer && is_timer(name))
+                || (without_priority && name == name::PRIORITY)
+        };
         for entry in properties::entries(text).filter(|entry| !is_dropped(entry.name)) {
             properties::push(&mut stored, entry.name, entry.value);
         }
@@ -103,7 +130,11 @@ fn is_timer(name: &str) -> bool {
 fn is_replaced(name: &str) -> bool {
     matches!(
         name,
-        name::POP_CK | name::CLUSTER | name::MSG_REGION | name::TRACE_ON
+        name::POP_CK
+            | name::CLUSTER
+            | name::MSG_REGION
+            | name::TRACE_ON
+            | name::INNER_MULTI_QUEUE_OFFSET
     ) || name.starts_with(name::TRANSIENT_PREFIX)
 }
 
@@ -161,6 +192,32 @@ mod tests {
             stored.starts_with("a\u{1}1\u{2}MSG_REGION\u{1}"),
             "{stored:?}"
         );
+    }
+
+    #[test]
+    fn priority_counts_for_messages_that_are_nothing_else() {
+        let priority = |entries: &[(&str, &str)]| {
+            let sent = text(entries);
+            let found = Found::scan(&sent);
+            let stored = to_store(&sent, &found, &ADD, 0);
+            let is_kept = properties::get(&stored, name::PRIORITY).is_some();
+            (found.priority(), is_kept)
+        };
+        assert_eq!(priority(&[(name::PRIORITY, "7")]), (Some(7), true));
+        assert_eq!(priority(&[(name::PRIORITY, "-1")]), (None, true));
+        assert_eq!(priority(&[(name::PRIORITY, "abc")]), (None, true));
+        for other in [
+            ("DELAY", "0"),
+            ("TIMER_DELAY_MS", "1"),
+            ("__SHARDINGKEY", "s"),
+            ("TRAN_MSG", "true"),
+        ] {
+            assert_eq!(
+                priority(&[(name::PRIORITY, "7"), other]),
+                (None, false),
+                "{other:?}"
+            );
+        }
     }
 
     #[test]

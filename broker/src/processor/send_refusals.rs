@@ -1,11 +1,19 @@
 //! What the senders of messages are told when one is not stored. Called by the handlers of sends,
 //! batches and send-backs.
 
-use thrustmq_remoting::Refusal;
+use thrustmq_proto_compat::message::property_name as name;
+use thrustmq_remoting::{Refusal, Reply};
 use thrustmq_store::{AppendError, DiskPlace, NotWritable};
 
 use crate::config::BrokerConfig;
 use crate::refusal;
+
+/// Every answer to a send, refusals too, tells the region and whether to trace.
+pub(super) fn told_origin<H>(config: &BrokerConfig, reply: Reply<H>) -> Reply<H> {
+    reply
+        .with_field(name::MSG_REGION, &config.region_id)
+        .with_field(name::TRACE_ON, &config.trace_on)
+}
 
 pub(super) fn illegal(config: &BrokerConfig) -> Refusal {
     refusal::message_illegal(config.message_bytes_max)
@@ -25,6 +33,27 @@ pub(super) fn append_refusal(config: &BrokerConfig, error: &AppendError) -> Refu
             refusal::file_not_created()
         }
         AppendError::PageCacheBusy { held_ms } => refusal::page_cache_busy(*held_ms),
+        AppendError::TooManyLightQueues { queues_max } => {
+            refusal::too_many_light_queues(*queues_max)
+        }
+    }
+}
+
+/// What a producer is told when the message of its commit, or the mark of its rollback, is not stored.
+pub(super) fn end_refusal(config: &BrokerConfig, error: &AppendError) -> Refusal {
+    match error {
+        AppendError::Illegal { .. } | AppendError::PropertiesTooLong { .. } => {
+            refusal::commit_illegal(config.message_bytes_max)
+        }
+        AppendError::NotWritable(_) | AppendError::ShutDown => refusal::commit_not_stored(),
+        AppendError::CreateFile { source } => {
+            tracing::error!(error = %source, "no file to append to");
+            refusal::commit_file_not_created()
+        }
+        AppendError::PageCacheBusy { .. } => refusal::commit_page_cache_busy(),
+        AppendError::TooManyLightQueues { queues_max } => {
+            refusal::too_many_light_queues(*queues_max)
+        }
     }
 }
 
@@ -44,5 +73,6 @@ pub(super) fn append_status(error: &AppendError) -> &'static str {
         AppendError::NotWritable(_) | AppendError::ShutDown => "SERVICE_NOT_AVAILABLE",
         AppendError::CreateFile { .. } => "CREATE_MAPPED_FILE_FAILED",
         AppendError::PageCacheBusy { .. } => "OS_PAGE_CACHE_BUSY",
+        AppendError::TooManyLightQueues { .. } => "LMQ_CONSUME_QUEUE_NUM_EXCEEDED",
     }
 }

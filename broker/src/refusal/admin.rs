@@ -9,6 +9,7 @@ use thrustmq_remoting::Refusal;
 use thrustmq_settings::UpdateError;
 
 use super::refuse;
+use crate::assignment::TooManyModes;
 
 const ALLOWED_CHARACTERS: &str = "allowing only ^[%|a-zA-Z0-9_-]+$";
 
@@ -26,6 +27,26 @@ pub(crate) fn unwritable_body(error: &BodyError) -> Refusal {
         ResponseCode::SYSTEM_ERROR,
         format!("the answer can not be written: {error}"),
     )
+}
+
+// Request modes.
+
+pub(crate) fn retry_topic_has_no_mode() -> Refusal {
+    refuse(
+        ResponseCode::NO_PERMISSION,
+        "retry topic is not allowed to set mode",
+    )
+}
+
+pub(crate) fn mode_group_absent() -> Refusal {
+    refuse(
+        ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST,
+        "subscription group does not exist",
+    )
+}
+
+pub(crate) fn too_many_modes(error: TooManyModes) -> Refusal {
+    refuse(ResponseCode::SYSTEM_ERROR, error.to_string())
 }
 
 // Names.

@@ -5,8 +5,8 @@
 //! day.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 /// A span that is kept: time between two samples, and how many samples.
 struct Span {
@@ -34,12 +34,14 @@ pub(crate) enum Measure {
     Messages,
     /// Bytes.
     Bytes,
+    /// Milliseconds that calls took, of those that were timed.
+    Milliseconds,
 }
 
 /// What happened in a span of time.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct SpanData {
-    /// Messages or bytes.
+    /// Messages, bytes or milliseconds.
     pub(crate) sum: i64,
     /// The same a second.
     pub(crate) per_second: f64,
@@ -61,6 +63,8 @@ struct Sample {
     calls: u64,
     messages: u64,
     bytes: u64,
+    timed_calls: u64,
+    took_ms: u64,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +80,8 @@ pub(crate) struct Traffic {
     calls: AtomicU64,
     messages: AtomicU64,
     bytes: AtomicU64,
+    timed_calls: AtomicU64,
+    took_ms: AtomicU64,
     /// When the next sample is due: most calls of [`Traffic::sample`] look no further.
     due_ms: AtomicI64,
     history: Mutex<History>,
@@ -88,6 +94,8 @@ impl Traffic {
             calls: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            timed_calls: AtomicU64::new(0),
+            took_ms: AtomicU64::new(0),
             due_ms: AtomicI64::new(now_ms),
             history: Mutex::default(),
         };
@@ -100,6 +108,13 @@ impl Traffic {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.messages.fetch_add(messages, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts how long a call took.
+    pub(crate) fn add_time(&self, took_ms: i64) {
+        let took_ms = u64::try_from(took_ms).unwrap_or(0);
+        self.timed_calls.fetch_add(1, Ordering::Relaxed);
+        self.took_ms.fetch_add(took_ms, Ordering::Relaxed);
     }
 
     /// Messages since the start.
@@ -119,6 +134,8 @@ impl Traffic {
             calls: self.calls.load(Ordering::Relaxed),
             messages: self.messages.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
+            timed_calls: self.timed_calls.load(Ordering::Relaxed),
+            took_ms: self.took_ms.load(Ordering::Relaxed),
         };
         let mut history = self.lock();
         take(&mut history.minute, &MINUTE, now);
@@ -141,6 +158,32 @@ impl Traffic {
     }
 }
 
+/// What few topics and groups have: it takes room from the first time on that it is counted.
+#[derive(Debug, Default)]
+pub(crate) struct Occasional {
+    traffic: OnceLock<Box<Traffic>>,
+}
+
+impl Occasional {
+    /// Counts one call.
+    pub(crate) fn add(&self, messages: u64, now_ms: i64) {
+        let traffic = self.traffic.get_or_init(|| Box::new(Traffic::new(now_ms)));
+        traffic.add(messages, 0);
+    }
+
+    /// Takes the samples that are due.
+    pub(crate) fn sample(&self, now_ms: i64) {
+        if let Some(traffic) = self.traffic.get() {
+            traffic.sample(now_ms);
+        }
+    }
+
+    /// What the samples say; `None` if nothing was counted.
+    pub(crate) fn data(&self) -> Option<TrafficData> {
+        Some(self.traffic.get()?.data(Measure::Messages))
+    }
+}
+
 fn take(samples: &mut VecDeque<Sample>, span: &Span, now: Sample) {
     match samples.back() {
         // As `StatsItem.samplingInSeconds`: the first sample follows one of nothing, a period ago.
@@ -149,6 +192,8 @@ fn take(samples: &mut VecDeque<Sample>, span: &Span, now: Sample) {
             calls: 0,
             messages: 0,
             bytes: 0,
+            timed_calls: 0,
+            took_ms: 0,
         }),
         Some(last) if now.at_ms - last.at_ms < span.period_ms => return,
         Some(_) => {}
@@ -164,11 +209,12 @@ fn span_data(samples: &VecDeque<Sample>, measure: Measure) -> SpanData {
     let (Some(first), Some(last)) = (samples.front(), samples.back()) else {
         return SpanData::default();
     };
-    let sum = match measure {
-        Measure::Messages => last.messages.saturating_sub(first.messages),
-        Measure::Bytes => last.bytes.saturating_sub(first.bytes),
+    let grown = |count: fn(&Sample) -> u64| count(last).saturating_sub(count(first));
+    let (sum, calls) = match measure {
+        Measure::Messages => (grown(|at| at.messages), grown(|at| at.calls)),
+        Measure::Bytes => (grown(|at| at.bytes), grown(|at| at.calls)),
+        Measure::Milliseconds => (grown(|at| at.took_ms), grown(|at| at.timed_calls)),
     };
-    let calls = last.calls.saturating_sub(first.calls);
     let elapsed_ms = last.at_ms - first.at_ms;
     SpanData {
         sum: i64::try_from(sum).unwrap_or(i64::MAX),

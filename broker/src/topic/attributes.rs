@@ -32,6 +32,8 @@ pub(crate) enum AttributeError {
     Unchangeable(String),
     #[error("value is not in set: [{0}]")]
     NotInSet(String),
+    #[error("value is not in range({0}, {1})")]
+    NotInRange(i64, i64),
     #[error("Update topic reserveTime not supported")]
     ReserveTime,
 }
@@ -40,41 +42,82 @@ pub(crate) enum AttributeError {
 pub(crate) struct Attribute {
     name: &'static str,
     is_changeable: bool,
-    values: &'static [&'static str],
+    values: Values,
+}
+
+/// What an attribute may be.
+enum Values {
+    OneOf(&'static [&'static str]),
+    /// A whole number, both ends included.
+    Between(i64, i64),
+    /// Java knows it, and refuses it wherever messages don't go to tiered storage.
+    NotHere,
+}
+
+impl Values {
+    fn check(&self, value: &str) -> Result<(), AttributeError> {
+        match *self {
+            Self::OneOf(words) if !words.contains(&value) => {
+                Err(AttributeError::NotInSet(words.join(", ")))
+            }
+            Self::Between(min, max)
+                if !value.parse().is_ok_and(|n: i64| (min..=max).contains(&n)) =>
+            {
+                Err(AttributeError::NotInRange(min, max))
+            }
+            Self::NotHere => Err(AttributeError::ReserveTime),
+            Self::OneOf(_) | Self::Between(..) => Ok(()),
+        }
+    }
 }
 
 /// Name of the attribute that says what kind of messages a topic takes.
 pub(crate) const MESSAGE_TYPE: &str = "message.type";
-const RESERVE_TIME: &str = "reserve.time";
+/// The kind of a topic whose messages have priorities.
+pub(crate) const PRIORITY: &str = "PRIORITY";
+/// Name of the attribute that says how many pops of a hundred heed priorities.
+pub(crate) const PRIORITY_FACTOR: &str = "priority.factor";
+/// What it is where it is not set.
+pub(crate) const PRIORITY_FACTOR_DEFAULT: usize = 100;
 
 /// Attributes of topics.
 pub(crate) const OF_TOPICS: &[Attribute] = &[
     Attribute {
         name: "queue.type",
         is_changeable: false,
-        values: &["BatchCQ", "SimpleCQ"],
+        values: Values::OneOf(&["BatchCQ", "SimpleCQ"]),
     },
     Attribute {
         name: "cleanup.policy",
         is_changeable: false,
-        values: &["DELETE", "COMPACTION"],
+        values: Values::OneOf(&["DELETE", "COMPACTION"]),
     },
     Attribute {
         name: MESSAGE_TYPE,
         is_changeable: true,
-        values: &[
+        values: Values::OneOf(&[
             "UNSPECIFIED",
             "NORMAL",
             "FIFO",
             "DELAY",
             "TRANSACTION",
             "MIXED",
-        ],
+            PRIORITY,
+        ]),
+    },
+    Attribute {
+        name: "reserve.time",
+        is_changeable: true,
+        values: Values::NotHere,
     },
 ];
 
-/// Attributes of groups: Java has none.
-pub(crate) const OF_GROUPS: &[Attribute] = &[];
+/// Attributes of groups. Java's others steer lite topics.
+pub(crate) const OF_GROUPS: &[Attribute] = &[Attribute {
+    name: PRIORITY_FACTOR,
+    is_changeable: true,
+    values: Values::Between(0, 100),
+}];
 
 /// Reads `+key1=value1,-key2` into signed keys and values.
 pub(crate) fn parse(text: &str) -> Result<Attributes, AttributeError> {
@@ -139,10 +182,6 @@ fn check(
     value: Option<&str>,
     is_new: bool,
 ) -> Result<(), AttributeError> {
-    // Java knows this one, and refuses it wherever messages don't go to tiered storage.
-    if key == RESERVE_TIME && !allowed.is_empty() {
-        return Err(AttributeError::ReserveTime);
-    }
     let attribute = allowed
         .iter()
         .find(|attribute| attribute.name == key)
@@ -150,12 +189,7 @@ fn check(
     if !is_new && !attribute.is_changeable {
         return Err(AttributeError::Unchangeable(key.to_owned()));
     }
-    match value {
-        Some(value) if !attribute.values.contains(&value) => {
-            Err(AttributeError::NotInSet(attribute.values.join(", ")))
-        }
-        _ => Ok(()),
-    }
+    value.map_or(Ok(()), |value| attribute.values.check(value))
 }
 
 #[cfg(test)]
@@ -180,6 +214,19 @@ mod tests {
                 .is_empty()
         );
         assert_eq!(changed(Some("+message.type=FIFO"), "").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_number_has_to_be_in_its_range() {
+        let change = |value: &str| {
+            let changes = Attributes::from([("+priority.factor".to_owned(), value.to_owned())]);
+            apply(OF_GROUPS, None, &changes)
+        };
+        assert_eq!(change("100").unwrap()[PRIORITY_FACTOR], "100");
+        for odd in ["101", "-1", "x", ""] {
+            let error = change(odd).unwrap_err().to_string();
+            assert_eq!(error, "value is not in range(0, 100)", "{odd}");
+        }
     }
 
     #[test]

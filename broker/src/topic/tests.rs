@@ -9,7 +9,7 @@ fn open(dir: &Path, change: impl FnOnce(&mut BrokerConfig)) -> TopicTable {
     change(&mut config);
     let clock = Clock::by_hand(1_000);
     let config = LiveConfig::new(config, None, clock.clone());
-    TopicTable::open(dir, config, clock).unwrap()
+    TopicTable::open(dir, config, clock, &MetadataWriter::new()).unwrap()
 }
 
 fn auto<'a>(topic: &'a str, default_topic: &'a str, queues: i32) -> AutoTopic<'a> {
@@ -85,6 +85,7 @@ fn topics_survive_a_restart() {
         .attributes
         .insert("+message.type".into(), "FIFO".into());
     topics.upsert(config).unwrap();
+    topics.write_changes();
     let reopened = open(dir.path(), |_| {});
     assert_eq!(
         reopened.find("t").unwrap().attributes["message.type"],

@@ -11,7 +11,7 @@ use thrustmq_proto_compat::header::{
 use thrustmq_proto_compat::request_code::{
     CheckClientConfig, GetAllProducerInfo, GetConsumerConnectionList, GetConsumerListByGroup,
     GetProducerConnectionList, GetTopicConfig, QuerySubscriptionByConsumer, QueryTopicConsumeByWho,
-    UnregisterClient,
+    UnregisterClient, UpdateBrokerConfig,
 };
 
 use crate::harness::{Consumer, TestBroker, Told, json};
@@ -154,22 +154,34 @@ async fn operators_see_who_is_connected() {
 #[tokio::test(flavor = "multi_thread")]
 async fn expressions_are_checked_before_a_consumer_starts() {
     let broker = TestBroker::start().await;
-    let check = |expression_type: &str| CheckClientRequestBody {
+    let check = |expression_type: &str, expression: &str| CheckClientRequestBody {
         client_id: "one".to_owned(),
         group: "g".to_owned(),
         subscription_data: Some(SubscriptionData {
             topic: "t".to_owned(),
             expression_type: Some(expression_type.to_owned()),
-            sub_string: "a = 1".to_owned(),
+            sub_string: expression.to_owned(),
             ..SubscriptionData::default()
         }),
         ..CheckClientRequestBody::default()
     };
-    broker
-        .done::<CheckClientConfig>(&(), json(&check("TAG")))
-        .await;
+    for (expression_type, expression) in [("TAG", "a = 1"), ("SQL92", "a = 1"), ("", "")] {
+        let body = json(&check(expression_type, expression));
+        broker.done::<CheckClientConfig>(&(), body).await;
+    }
+    for (expression_type, expression, why) in [
+        ("SQL92", "a = ", "can not go on at the end"),
+        ("SQL92", "", "the expression is empty"),
+        ("XPATH", "a", "expressions of the type XPATH are unknown"),
+    ] {
+        let body = json(&check(expression_type, expression));
+        let refusal = broker.refused::<CheckClientConfig>(&(), body).await;
+        assert_eq!(refusal, (23, why.to_owned()));
+    }
+    let off = b"enablePropertyFilter=false".to_vec();
+    broker.done::<UpdateBrokerConfig>(&(), off).await;
     let refusal = broker
-        .refused::<CheckClientConfig>(&(), json(&check("SQL92")))
+        .refused::<CheckClientConfig>(&(), json(&check("SQL92", "a = 1")))
         .await;
     let remark = "The broker does not support consumer to filter message by SQL92";
     assert_eq!(refusal, (1, remark.to_owned()));

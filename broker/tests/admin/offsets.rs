@@ -1,7 +1,9 @@
 use thrustmq_proto_compat::body::{
     ConsumeStats, ConsumerOffsetSerializeWrapper, LockBatchRequestBody, LockBatchResponseBody,
-    MessageQueue, ResetOffsetBody, UnlockBatchRequestBody,
+    MessageQueue, ResetOffsetBody, ResetOffsetBodyForC, UnlockBatchRequestBody,
 };
+use thrustmq_proto_compat::command::{Command, Language};
+use thrustmq_proto_compat::fastjson;
 use thrustmq_proto_compat::header::{
     CloneGroupOffsetRequestHeader, GetConsumeStatsRequestHeader, QueryConsumerOffsetRequestHeader,
     QueryConsumerOffsetResponseHeader, ResetOffsetRequestHeader, UpdateConsumerOffsetRequestHeader,
@@ -185,6 +187,63 @@ async fn consumers_reset_themselves_where_the_broker_does_not() {
                 == 206
         })
         .await;
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_in_cpp_makes_the_broker_speak_to_cpp_clients() {
+    let (broker, mut consumer) =
+        broker_with_messages(|config| config.server_side_reset = false).await;
+    for queue_id in 0..4 {
+        let header = commit("t", queue_id, 1);
+        broker.done::<UpdateConsumerOffset>(&header, vec![]).await;
+    }
+    consumer.told().await;
+    // Without force, a group does not skip what it has not consumed.
+    let mut cautious = reset(-1);
+    cautious.is_force = false;
+    let mut request = Command::request::<InvokeBrokerToResetOffset>(&cautious);
+    request.language = Language::Cpp;
+    let answer = broker.raw(request).await;
+    let moved: ResetOffsetBody = body_of(&answer);
+    let Told::Reset { body, .. } = consumer.told().await else {
+        panic!("the consumer is told to reset");
+    };
+    let told: ResetOffsetBodyForC = fastjson::from_slice(body.as_bytes()).unwrap();
+    let told: Vec<_> = told
+        .offset_table
+        .iter()
+        .map(|queue| (queue.queue_id, queue.offset))
+        .collect();
+    assert_eq!(told, [(0, 1), (1, 0), (2, 0), (3, 0)]);
+    let moved: Vec<_> = moved.offset_table.values().copied().collect();
+    assert_eq!(moved, [1, 0, 0, 0]);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offsets_of_topics_that_a_live_group_leaves_out_are_cloned_only_on_demand() {
+    let (broker, _consumer) = broker_with_messages(|_| {}).await;
+    broker.send("u", 0, "one").await;
+    let header = commit("u", 0, 1);
+    broker.done::<UpdateConsumerOffset>(&header, vec![]).await;
+    let mut strict = query("h", "u", 0);
+    strict.set_zero_if_not_found = Some(false);
+    let mut clone = CloneGroupOffsetRequestHeader {
+        src_group: "g".to_owned(),
+        dest_group: "h".to_owned(),
+        topic: Some("u".to_owned()),
+        offline: false,
+    };
+    broker.done::<CloneGroupOffset>(&clone, vec![]).await;
+    let (code, _) = broker.refused::<QueryConsumerOffset>(&strict, vec![]).await;
+    assert_eq!(
+        code, 22,
+        "the consumer of the group does not subscribe to the topic"
+    );
+    clone.offline = true;
+    broker.done::<CloneGroupOffset>(&clone, vec![]).await;
+    assert_eq!(offset(&broker, &strict).await, 1);
     broker.stop().await;
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use thrustmq_broker::config::{BrokerConfig, FlushDiskType};
 use thrustmq_proto_compat::command::Command;
-use thrustmq_proto_compat::header::SendMessageRequestHeaderV2;
+use thrustmq_proto_compat::header::{SendMessageRequestHeaderV2, SendMessageResponseHeader};
 use thrustmq_proto_compat::request_code::SendMessageV2;
 use thrustmq_proto_compat::response_code::ResponseCode;
 use thrustmq_store::{Disk, DiskAction, DiskOperation, DiskWatcher};
@@ -54,7 +54,7 @@ async fn start_on(disk: &Arc<SlowDisk>, configure: impl FnOnce(&mut BrokerConfig
     TestBroker::start_on(watched, tempfile::tempdir().unwrap(), |config| {
         // Every message of these tests takes a file of its own, which is made under the append lock.
         config.commit_log_file_bytes = LOG_FILE_BYTES;
-        config.send_queue_wait_ms_max = 200;
+        config.send_queue_wait_ms_max = 500;
         configure(config);
     })
     .await
@@ -73,14 +73,6 @@ async fn send_at_once(broker: &Arc<TestBroker>, count: usize) -> Vec<Command> {
         });
     }
     sends.join_all().await
-}
-
-async fn max_offset(broker: &TestBroker) -> i64 {
-    broker
-        .pull(&pull_header("g", "t", 0, 0))
-        .await
-        .header
-        .max_offset
 }
 
 fn with_code(answers: &[Command], code: ResponseCode) -> Vec<&str> {
@@ -113,11 +105,28 @@ async fn slow_appends_refuse_sends_and_say_so() {
         let cause = ", the disk of the commit log is slow: an append takes ";
         assert!(remark.contains(cause), "{remark}");
     }
-    // What was refused is not stored.
     disk.create_ms.store(0, Ordering::Relaxed);
-    let max = max_offset(&broker).await;
-    assert_eq!(max, 1 + stored as i64);
-    broker.send("t", 0, "as fast as before", &[]).await;
+    let sent = send_once_let_in(&broker).await;
+    assert_eq!(
+        sent.queue_offset,
+        1 + stored as i64,
+        "what was refused is not stored"
+    );
+}
+
+/// Whether sends are let in is looked at every 10 ms, and on a busy machine later: for so long the last
+/// look counts.
+async fn send_once_let_in(broker: &TestBroker) -> SendMessageResponseHeader {
+    for _ in 0..6_000 {
+        let header = send_header("t", 0, &[]);
+        let answer = broker.call::<SendMessageV2>(&header, b"as fast as before".to_vec());
+        let answer = answer.await;
+        if answer.code == ResponseCode::SUCCESS.0 {
+            return answer.header().unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the disk is fast again, and sends are still refused");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,10 +156,14 @@ async fn an_append_that_stands_still_keeps_sends_out() {
     disk.create_ms.store(2_000, Ordering::Relaxed);
     let answers = send_at_once(&broker, 5).await;
     let mark = "[PCBUSY_CLEAN_QUEUE]broker busy, start flow control for a while, period in queue: ";
+    // One that comes late, on a busy machine, finds the sends before it refused.
+    let kept_out = "[REJECTREQUEST]system busy, start flow control for a while, ";
     let refused = with_code(&answers, ResponseCode::SYSTEM_BUSY);
-    assert!(!refused.is_empty(), "{answers:?}");
+    let is_marked = |remark: &&str| remark.starts_with(mark);
+    assert!(refused.iter().any(is_marked), "{answers:?}");
     for remark in refused {
-        assert!(remark.starts_with(mark), "{remark}");
+        let is_known = is_marked(&remark) || remark.starts_with(kept_out);
+        assert!(is_known, "{remark}");
         assert!(remark.contains("the one under way has taken "), "{remark}");
     }
     assert!(!with_code(&answers, ResponseCode::SUCCESS).is_empty());
@@ -202,7 +215,7 @@ async fn a_full_disk_is_named_and_passes() {
         )
     );
     disk.used_percent.store(90, Ordering::Relaxed);
-    for _ in 0..1_000 {
+    for _ in 0..6_000 {
         let answer = broker.call::<SendMessageV2>(&header, b"x".to_vec()).await;
         if answer.response_code() == ResponseCode::SUCCESS {
             return;
@@ -217,7 +230,7 @@ async fn refused_in_time(
     broker: &TestBroker,
     header: &SendMessageRequestHeaderV2,
 ) -> (i32, String) {
-    for _ in 0..1_000 {
+    for _ in 0..6_000 {
         let answer = broker.call::<SendMessageV2>(header, b"x".to_vec()).await;
         if answer.response_code() != ResponseCode::SUCCESS {
             return (answer.code, answer.remark.unwrap_or_default());

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use thrustmq_broker::config::BrokerConfig;
-use thrustmq_broker::{BrokerOptions, BrokerServer};
+use thrustmq_broker::{BrokerOptions, BrokerServer, StartError};
 use thrustmq_proto_compat::body::{
     ConsumeType, ConsumerData, HeartbeatData, MessageModel, ProducerData, SubscriptionData,
 };
@@ -24,7 +24,7 @@ use thrustmq_proto_compat::table::{CommandSpec, Header};
 use thrustmq_remoting::{Client, ClientOptions};
 use thrustmq_store::Disk;
 
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 const BODY_BYTES_MAX: usize = 16 << 20;
 
 /// A running broker and a client of it.
@@ -68,8 +68,31 @@ pub(crate) fn config(root: &Path) -> BrokerConfig {
         disk_clean_forcibly_ratio: 99,
         disk_used_ratio_max: 95,
         // Tests share two processors with each other.
-        send_queue_wait_ms_max: 30_000,
+        send_queue_wait_ms_max: 60_000,
+        pull_queue_wait_ms_max: 60_000,
+        ack_queue_wait_ms_max: 60_000,
+        end_transaction_queue_wait_ms_max: 60_000,
+        admin_queue_wait_ms_max: 60_000,
+        log_busy_ms_max: 60_000,
         ..BrokerConfig::default()
+    }
+}
+
+/// Between the moment at which a broker finds free ports and the one at which it takes them, a connection of another
+/// test may have one of them.
+async fn start_server(config: &BrokerConfig, disk: &Disk) -> BrokerServer {
+    let mut attempts = 5;
+    loop {
+        let options = BrokerOptions {
+            config: config.clone(),
+            disk: disk.clone(),
+            ..BrokerOptions::default()
+        };
+        attempts -= 1;
+        match BrokerServer::start(options, Clock::system()).await {
+            Err(StartError::Listen { .. }) if attempts > 0 => {}
+            started => return started.unwrap(),
+        }
     }
 }
 
@@ -97,12 +120,7 @@ impl TestBroker {
     ) -> Self {
         let mut config = config(dir.path());
         configure(&mut config);
-        let options = BrokerOptions {
-            config,
-            disk,
-            ..BrokerOptions::default()
-        };
-        let server = BrokerServer::start(options, Clock::system()).await.unwrap();
+        let server = start_server(&config, &disk).await;
         let client = Client::new(ClientOptions::default(), None, None, Clock::system());
         Self {
             address: server.addresses().listen.to_string(),
@@ -179,6 +197,16 @@ impl TestBroker {
         header.sys_flag |= SUSPEND;
         header.suspend_timeout_ms = 20_000;
         self.pull(&header).await
+    }
+
+    /// Pulls until so many messages are in a queue, from its offset 0: those that were sent are on
+    /// their way from the log to their queue for a while.
+    pub(crate) async fn pull_all(&self, topic: &str, queue_id: i32, count: i64) -> Pulled {
+        let mut last = pull_header("g", topic, queue_id, count - 1);
+        last.sys_flag |= SUSPEND;
+        last.suspend_timeout_ms = 20_000;
+        while self.pull(&last).await.messages.is_empty() {}
+        self.pull(&pull_header("g", topic, queue_id, 0)).await
     }
 
     /// Announces a consumer of `group` that subscribes to `topic`.

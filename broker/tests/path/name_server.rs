@@ -3,13 +3,21 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use thrustmq_proto_compat::body::RegisterBrokerBody;
+use thrustmq_proto_compat::body::{
+    MessageQueueAssignment, QueryAssignmentRequestBody, QueryAssignmentResponseBody, QueueData,
+    RegisterBrokerBody, TopicRouteData,
+};
 use thrustmq_proto_compat::clock::Clock;
 use thrustmq_proto_compat::fastjson;
 use thrustmq_proto_compat::header::{RegisterBrokerRequestHeader, RegisterBrokerResponseHeader};
 use thrustmq_proto_compat::message::record::body_crc;
-use thrustmq_proto_compat::request_code::{RegisterBroker, UnregisterBroker};
-use thrustmq_remoting::{Incoming, Pool, PoolOptions, Reply, Routes, Server, ServerOptions};
+use thrustmq_proto_compat::request_code::{
+    GetRouteInfoByTopic, QueryAssignment, RegisterBroker, UnregisterBroker,
+};
+use thrustmq_proto_compat::response_code::ResponseCode;
+use thrustmq_remoting::{
+    Incoming, Pool, PoolOptions, Refusal, Reply, Routes, Server, ServerOptions,
+};
 
 use crate::harness::TestBroker;
 
@@ -32,7 +40,7 @@ impl Heard {
     }
 
     async fn wait_for_topic(&self, topic: &str) {
-        for _ in 0..200 {
+        for _ in 0..1_200 {
             let heard = self
                 .topics
                 .lock()
@@ -53,11 +61,21 @@ async fn name_server(heard: &Arc<Heard>, listen: &str) -> Server {
         name: "test",
         threads: 1,
         queue_capacity: 100,
+        lends: false,
     });
     let routes = Routes::builder(Arc::clone(heard))
         .on::<RegisterBroker>(&pool, |heard, incoming| {
             heard.register(&incoming);
             Ok(Reply::ok(RegisterBrokerResponseHeader::default()))
+        })
+        .on::<GetRouteInfoByTopic>(&pool, |_, incoming| {
+            if incoming.header.topic != "spread" {
+                return Err(Refusal::new(
+                    ResponseCode::TOPIC_NOT_EXIST,
+                    "absent".to_owned(),
+                ));
+            }
+            Ok(Reply::success().with_body(fastjson::to_vec(&two_brokers()).unwrap()))
         })
         .on::<UnregisterBroker>(&pool, |heard, incoming| {
             heard
@@ -72,6 +90,59 @@ async fn name_server(heard: &Arc<Heard>, listen: &str) -> Server {
     Server::bind(options, routes, None, Clock::system())
         .await
         .unwrap()
+}
+
+fn two_brokers() -> TopicRouteData {
+    let data = |broker_name: &str| QueueData {
+        broker_name: broker_name.to_owned(),
+        perm: 6,
+        read_queue_nums: 2,
+        ..QueueData::default()
+    };
+    TopicRouteData {
+        queue_datas: vec![data("broker-u"), data("broker-t")],
+        ..TopicRouteData::default()
+    }
+}
+
+/// What a member of group `g` is given of a topic, as broker and queue.
+async fn assigned(broker: &TestBroker, topic: &str) -> Option<Vec<(String, i32)>> {
+    let asked = QueryAssignmentRequestBody {
+        client_id: "127.0.0.1@test".to_owned(),
+        consumer_group: "g".to_owned(),
+        strategy_name: Some("AVG".to_owned()),
+        topic: topic.to_owned(),
+        ..QueryAssignmentRequestBody::default()
+    };
+    let body = fastjson::to_vec(&asked).unwrap();
+    let answer = broker.call::<QueryAssignment>(&(), body).await;
+    assert_eq!(answer.response_code(), ResponseCode::SUCCESS);
+    let body: QueryAssignmentResponseBody = fastjson::from_slice(&answer.body.to_bytes()).unwrap();
+    let queue =
+        |one: MessageQueueAssignment| (one.message_queue.broker_name, one.message_queue.queue_id);
+    Some(
+        body.message_queue_assignments?
+            .into_iter()
+            .map(queue)
+            .collect(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queues_of_all_brokers_are_divided() {
+    let heard = Arc::new(Heard::default());
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone_address = gone.local_addr().unwrap();
+    drop(gone);
+    let server = name_server(&heard, "127.0.0.1:0").await;
+    let addresses = format!("{gone_address};{}", server.local_addr());
+    let broker = TestBroker::start_with(|config| config.namesrv_addr = Some(addresses)).await;
+    broker.heartbeat("g", "spread", &[]).await;
+    let all = ["broker-t", "broker-u"].map(|name| [(name.to_owned(), 0), (name.to_owned(), 1)]);
+    assert_eq!(assigned(&broker, "spread").await, Some(all.concat()));
+    assert_eq!(assigned(&broker, "absent").await, None);
+    broker.stop().await;
+    server.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,7 +35,7 @@ async fn keys_and_unique_keys_find_their_messages() {
         .send("orders", 0, "2", &[("KEYS", "blue"), ("UNIQ_KEY", "U2")])
         .await;
     let mut bodies = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..1_200 {
         bodies = pulled(
             broker
                 .call::<QueryMessage>(&by_key("blue", 32), vec![])

@@ -129,20 +129,6 @@ async fn refusals_say_what_javas_broker_says() {
             "Sending message to topic[SCHEDULE_TOPIC_XXXX] is forbidden.".to_owned()
         )
     );
-    assert_eq!(
-        refused("orders", 0, &[("TRAN_MSG", "true")]).await,
-        (
-            16,
-            "the broker[127.0.0.1] sending transaction message is forbidden".to_owned()
-        )
-    );
-    assert_eq!(
-        refused("orders", 0, &[("TIMER_DELAY_SEC", "5")]).await,
-        (
-            1,
-            "accurate timer message is not enabled, timerWheelEnable is false".to_owned()
-        )
-    );
     broker.stop().await;
 }
 

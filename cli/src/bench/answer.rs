@@ -1,69 +1,81 @@
 //! Reads as little of an answer as a load needs. An answer of success in JSON is only searched for
 //! its code and opaque; all others are decoded whole.
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
+use memchr::memmem;
+use thrustmq_proto_compat::field::ExtFields;
 use thrustmq_proto_compat::frame::{self, FrameError};
 use thrustmq_proto_compat::response_code::ResponseCode;
 
 const MARK_BYTES: usize = 4;
 const JSON: u8 = 0;
 
-/// An answer, as far as a load looks at it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+/// An answer, as far as a load looks at it. It lies where it was received.
+#[derive(Debug)]
+pub(super) struct Answer<'a> {
     pub(super) opaque: i32,
     pub(super) code: ResponseCode,
-    /// Of a pull's answer.
-    pub(super) next_begin_offset: Option<i64>,
     /// Empty with success.
     pub(super) remark: String,
-    pub(super) body: Bytes,
+    fields: Fields<'a>,
+    pub(super) body: &'a [u8],
 }
 
-impl Answer {
-    /// Reads a frame as `frame::split` gives it.
-    pub(super) fn read(frame: Bytes) -> Result<Self, FrameError> {
-        match scan(&frame) {
-            Some(scanned) => Ok(scanned.answer(frame)),
+#[derive(Debug)]
+enum Fields<'a> {
+    /// A header in JSON that was only searched.
+    Scanned(&'a [u8]),
+    Decoded(ExtFields),
+}
+
+impl<'a> Answer<'a> {
+    /// Reads a frame without its length field.
+    pub(super) fn read(frame: &'a [u8]) -> Result<Self, FrameError> {
+        match scan(frame) {
+            Some(answer) => Ok(answer),
             None => Self::decode(frame),
         }
     }
 
-    fn decode(frame: Bytes) -> Result<Self, FrameError> {
-        let command = frame::decode(frame)?;
-        let next = command.fields.get("nextBeginOffset");
+    fn decode(frame: &'a [u8]) -> Result<Self, FrameError> {
+        let command = frame::decode(Bytes::copy_from_slice(frame))?;
+        let body_start = frame.len().saturating_sub(command.body.len());
         Ok(Self {
             opaque: command.opaque,
             code: command.response_code(),
-            next_begin_offset: next.and_then(|text| text.parse().ok()),
-            body: command.body.to_bytes(),
             remark: command.remark.unwrap_or_default(),
+            fields: Fields::Decoded(command.fields),
+            body: frame.get(body_start..).unwrap_or_default(),
         })
     }
-}
 
-/// What was found in the header of a success.
-struct Scanned {
-    opaque: i32,
-    next_begin_offset: Option<i64>,
-    body_start: usize,
-}
+    /// A field of the header that is a number, with the marks of its place in JSON: `"name":"`.
+    pub(super) fn number(&self, mark: &str) -> Option<i64> {
+        match &self.fields {
+            Fields::Scanned(header) => number(after(header, mark.as_bytes())?),
+            Fields::Decoded(fields) => fields.get(name(mark)).and_then(|text| text.parse().ok()),
+        }
+    }
 
-impl Scanned {
-    fn answer(self, mut frame: Bytes) -> Answer {
-        frame.advance(self.body_start);
-        Answer {
-            opaque: self.opaque,
-            code: ResponseCode::SUCCESS,
-            next_begin_offset: self.next_begin_offset,
-            remark: String::new(),
-            body: frame,
+    /// A field of the header that is text without anything escaped.
+    pub(super) fn text(&self, mark: &str) -> Option<&str> {
+        match &self.fields {
+            Fields::Scanned(header) => {
+                let text = after(header, mark.as_bytes())?;
+                let end = memchr::memchr(b'"', text)?;
+                str::from_utf8(text.get(..end)?).ok()
+            }
+            Fields::Decoded(fields) => fields.get(name(mark)),
         }
     }
 }
 
+fn name(mark: &str) -> &str {
+    mark.trim_matches([':', '"'])
+}
+
 /// `None`: no success, or not written as all known brokers write it.
-fn scan(frame: &[u8]) -> Option<Scanned> {
+fn scan(frame: &[u8]) -> Option<Answer<'_>> {
     let [encoding, length @ ..] = *frame.first_chunk::<MARK_BYTES>()?;
     let [high, middle, low] = length;
     let body_start = MARK_BYTES + u32::from_be_bytes([0, high, middle, low]) as usize;
@@ -72,21 +84,20 @@ fn scan(frame: &[u8]) -> Option<Scanned> {
     if !is_success {
         return None;
     }
-    // It stands behind the fields, so the search begins at the end. Within a text the quotes would
-    // be escaped, which makes this unmistakable.
-    let opaque = number(after_last(header, b"\"opaque\":")?)?;
-    let has_body = frame.len() > body_start;
-    let next = has_body.then(|| after_last(header, b"\"nextBeginOffset\":\""));
-    Some(Scanned {
+    // Within a text the quotes would be escaped, which makes this unmistakable.
+    let opaque = number(after(header, b"\"opaque\":")?)?;
+    Some(Answer {
         opaque: i32::try_from(opaque).ok()?,
-        next_begin_offset: next.flatten().and_then(number),
-        body_start,
+        code: ResponseCode::SUCCESS,
+        remark: String::new(),
+        fields: Fields::Scanned(header),
+        body: frame.get(body_start..)?,
     })
 }
 
-fn after_last<'a, const N: usize>(text: &'a [u8], mark: &[u8; N]) -> Option<&'a [u8]> {
-    let at = text.windows(N).rposition(|window| window == mark)?;
-    text.get(at + N..)
+fn after<'a>(text: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
+    let at = memmem::find(text, mark)?;
+    text.get(at + mark.len()..)
 }
 
 fn number(text: &[u8]) -> Option<i64> {
@@ -107,6 +118,8 @@ mod tests {
 
     use super::*;
 
+    const NEXT: &str = "\"nextBeginOffset\":\"";
+
     fn pulled() -> Command {
         let header = PullMessageResponseHeader {
             next_begin_offset: 77,
@@ -121,22 +134,24 @@ mod tests {
         frame::encode(command).unwrap().slice(4..)
     }
 
-    fn expected() -> Answer {
-        Answer {
-            opaque: 1_000_000_005,
-            code: ResponseCode::SUCCESS,
-            next_begin_offset: Some(77),
-            remark: String::new(),
-            body: Bytes::from_static(b"records"),
-        }
+    fn assert_pulled(answer: &Answer<'_>) {
+        assert_eq!(
+            (answer.opaque, answer.code),
+            (1_000_000_005, ResponseCode::SUCCESS)
+        );
+        assert_eq!(
+            (answer.number(NEXT), answer.text(NEXT)),
+            (Some(77), Some("77"))
+        );
+        assert_eq!((answer.remark.as_str(), answer.body), ("", &b"records"[..]));
+        assert_eq!(answer.number("\"missing\":\""), None);
     }
 
     #[test]
     fn json_is_scanned_and_says_what_decoding_says() {
         let frame = frame_of(&pulled());
-        assert!(scan(&frame).is_some());
-        assert_eq!(Answer::read(frame.clone()), Ok(expected()));
-        assert_eq!(Answer::decode(frame), Ok(expected()));
+        assert_pulled(&scan(&frame).unwrap());
+        assert_pulled(&Answer::decode(&frame).unwrap());
     }
 
     #[test]
@@ -145,9 +160,9 @@ mod tests {
         let other = r#"{ "opaque": 12, "flag":1, "code":0 }"#;
         for (text, is_scanned) in [(java, true), (other, false)] {
             let mark = (text.len() as u32).to_be_bytes();
-            let frame = Bytes::from([&mark[..], text.as_bytes()].concat());
+            let frame = [&mark[..], text.as_bytes()].concat();
             assert_eq!(scan(&frame).is_some(), is_scanned, "{text}");
-            let answer = Answer::read(frame).unwrap();
+            let answer = Answer::read(&frame).unwrap();
             assert_eq!((answer.opaque, answer.code), (12, ResponseCode::SUCCESS));
         }
     }
@@ -156,7 +171,7 @@ mod tests {
     fn binary_headers_are_understood() {
         let mut command = pulled();
         command.encoding = Encoding::Binary;
-        assert_eq!(Answer::read(frame_of(&command)), Ok(expected()));
+        assert_pulled(&Answer::read(&frame_of(&command)).unwrap());
     }
 
     #[test]
@@ -164,19 +179,19 @@ mod tests {
         let remark = r#"later, "opaque":9"#;
         let mut command = Command::answer(ResponseCode::SYSTEM_BUSY).with_remark(remark);
         command.opaque = 3;
-        let answer = Answer::read(frame_of(&command)).unwrap();
+        let frame = frame_of(&command);
+        let answer = Answer::read(&frame).unwrap();
         assert_eq!((answer.opaque, answer.remark.as_str()), (3, remark));
         assert_eq!(answer.code, ResponseCode::SYSTEM_BUSY);
         command.code = 0;
-        let scanned = Answer::read(frame_of(&command)).unwrap();
-        assert_eq!(scanned.opaque, 3);
+        assert_eq!(Answer::read(&frame_of(&command)).unwrap().opaque, 3);
     }
 
     #[test]
     fn what_is_cut_off_is_an_error() {
         let frame = frame_of(&pulled());
         for length in 0..frame.len() - "records".len() {
-            assert!(Answer::read(frame.slice(..length)).is_err(), "{length}");
+            assert!(Answer::read(&frame[..length]).is_err(), "{length}");
         }
     }
 }

@@ -1,47 +1,51 @@
 //! One connection under load, without remoting's client: many requests in a write, many answers in
-//! a read, and as many in flight as was asked for.
+//! a read, and as many in flight as was asked for. A connection is a thread that blocks: with one
+//! request in flight nothing wakes faster, and with many there is little to wait for.
 //!
 //! A request's opaque names its slot, and an answer frees it. Slots are filled again once a quarter
-//! of them is free, so that a write is worth its system call.
+//! of them is free, so that a write is worth its system call; at a rate, as soon as a request is due.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use bytes::BytesMut;
-use thrustmq_proto_compat::frame;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::{self, Instant};
+use anyhow::{Context, anyhow, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::thread::set_current_timer_slack;
+use tokio::time::Instant;
 
 use super::answer::Answer;
+use super::inbox::Inbox;
 use super::measured::Measured;
+use super::pace::{Due, Pace};
 use super::requests::{Counted, Requests};
 use super::template::OPAQUE_FIRST;
-use super::{MEASURING, OVER};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection with a failure waits so long, lest failures be the load.
 const FAILURE_DELAY: Duration = Duration::from_millis(10);
-/// Room for what is read at once.
-const READ_BYTES: usize = 256 * 1024;
 /// No more requests are added to a write that has so much.
 const WRITE_BYTES: usize = 1024 * 1024;
-
 /// The share of the slots that is free when they are filled again.
 const FILL_SHARE: usize = 4;
+/// So often what was measured is told.
+const TELL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Opens a connection to a broker.
-pub(super) async fn open(address: &str) -> anyhow::Result<TcpStream> {
-    let connecting = time::timeout(CALL_TIMEOUT, TcpStream::connect(address)).await;
-    let stream = connecting
-        .map_err(io::Error::from)
-        .flatten()
-        .with_context(|| format!("connect to {address}"))?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+pub(super) fn open(address: &str) -> anyhow::Result<TcpStream> {
+    let connect = || {
+        let found = address.to_socket_addrs()?.next();
+        let found = found.ok_or_else(|| io::Error::other("no such host"))?;
+        let stream = TcpStream::connect_timeout(&found, CALL_TIMEOUT)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(CALL_TIMEOUT))?;
+        stream.set_write_timeout(Some(CALL_TIMEOUT))?;
+        Ok::<_, io::Error>(stream)
+    };
+    connect().with_context(|| format!("connect to {address}"))
 }
 
 /// The load of one connection.
@@ -49,228 +53,247 @@ pub(super) async fn open(address: &str) -> anyhow::Result<TcpStream> {
 pub(super) struct Connection {
     address: String,
     requests: Requests,
-    phase: Arc<AtomicU8>,
-    /// When the request of a slot was sent; `None` is free.
-    sent: Vec<Option<Instant>>,
+    pace: Pace,
+    /// The request in each slot; `None` is free.
+    sent: Vec<Option<Due>>,
     free: Vec<u16>,
-    outgoing: BytesMut,
-    received: BytesMut,
+    /// Slots for which there is no request any more.
+    retired: usize,
+    /// Slots whose second request is to be sent, which counts from when the first was answered.
+    following: Vec<(u16, Due)>,
+    outgoing: Vec<u8>,
+    written: usize,
+    inbox: Inbox,
     measured: Measured,
+    told: Instant,
 }
 
+/// Takes what a connection measured since the last time.
+pub(super) type Tell<'a> = &'a dyn Fn(Measured);
+
 impl Connection {
-    pub(super) fn new(
-        address: String,
-        in_flight: u16,
-        requests: Requests,
-        phase: Arc<AtomicU8>,
-    ) -> Self {
+    pub(super) fn new(address: String, in_flight: u16, requests: Requests, pace: Pace) -> Self {
         Self {
             address,
             requests,
-            phase,
+            pace,
             sent: vec![None; usize::from(in_flight)],
             free: Vec::with_capacity(usize::from(in_flight)),
-            outgoing: BytesMut::new(),
-            received: BytesMut::new(),
+            retired: 0,
+            following: Vec::new(),
+            outgoing: Vec::new(),
+            written: 0,
+            inbox: Inbox::new(),
             measured: Measured::new(),
+            told: Instant::now(),
         }
     }
 
-    /// Loads the broker until the run is over. A connection that breaks is a failure, and the next
-    /// one is opened.
-    pub(super) async fn run(mut self, stream: TcpStream) -> Measured {
+    /// Loads the broker until the run is over. A connection that breaks is a failure, and the next one
+    /// is opened.
+    pub(super) fn run(mut self, stream: TcpStream, tell: Tell<'_>) {
+        if self.pace.is_open() {
+            // Else the kernel may wake us 50 µs late. Where it can not be set, that counts.
+            let _ = set_current_timer_slack(std::num::NonZero::new(1));
+        }
         let mut stream = Ok(stream);
-        while let Err(cause) = self.drive(stream).await {
-            self.measured.fail(format!("{cause:#}"));
-            time::sleep(FAILURE_DELAY).await;
-            if self.is_over() {
+        while let Err(cause) = self.drive(stream, tell) {
+            let lost = self.sent.iter().flatten().count() as u64;
+            self.requests.lose(lost, &mut self.measured);
+            self.measured.fail("connection", format!("{cause:#}"));
+            thread::sleep(FAILURE_DELAY);
+            if self.is_over(Instant::now()) {
                 break;
             }
-            stream = open(&self.address).await;
+            stream = open(&self.address);
         }
-        self.measured
+        tell(self.measured);
     }
 
-    fn is_over(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) == OVER
+    fn is_over(&mut self, now: Instant) -> bool {
+        let unsent = self.pace.give_up(now);
+        if unsent > 0 {
+            let why = "due, but never sent: the broker is behind the rate";
+            self.measured.fail_times(unsent, "unsent", why.to_owned());
+        }
+        self.pace.is_over(now)
     }
 
     /// Until the run is over and everything is answered.
-    async fn drive(&mut self, stream: anyhow::Result<TcpStream>) -> anyhow::Result<()> {
-        let mut stream = stream?;
-        self.outgoing.clear();
-        self.received.clear();
-        self.free.clear();
-        self.free
-            .extend((0..self.sent.len()).map(|slot| slot as u16));
-        self.sent.fill(None);
-        let mut now = Instant::now();
+    fn drive(&mut self, stream: anyhow::Result<TcpStream>, tell: Tell<'_>) -> anyhow::Result<()> {
+        self.reset();
+        let stream = stream?;
+        let mut heard = Instant::now();
         loop {
-            if !self.is_over() {
-                self.fill(now);
-            } else if self.free.len() == self.sent.len() {
+            let now = Instant::now();
+            if self.is_idle() {
+                heard = now;
+            }
+            self.fill(now);
+            if self.is_idle() && (self.slots() == 0 || self.is_over(now)) {
                 return Ok(());
             }
-            let exchange = self.exchange(&mut stream);
-            let exchanged = time::timeout(CALL_TIMEOUT, exchange).await;
-            exchanged.with_context(|| format!("no answer in {CALL_TIMEOUT:?}"))??;
-            now = Instant::now();
-            if self.take(now)? {
-                time::sleep(FAILURE_DELAY).await;
-                now = Instant::now();
+            self.write(&stream)?;
+            if self.read(&stream, now)? {
+                heard = Instant::now();
+                if self.take(heard)? && !self.pace.is_open() {
+                    thread::sleep(FAILURE_DELAY);
+                }
+                self.tell(heard, tell);
+            } else if heard.elapsed() >= CALL_TIMEOUT && !self.is_idle() {
+                bail!("no answer in {CALL_TIMEOUT:?}");
             }
         }
+    }
+
+    /// Slots for which there are requests still.
+    fn slots(&self) -> usize {
+        self.sent.len() - self.retired
+    }
+
+    /// Whether nothing is under way.
+    fn is_idle(&self) -> bool {
+        self.free.len() == self.slots()
+    }
+
+    fn release(&mut self, slot: u16) {
+        match self.requests.has_next(slot) {
+            true => self.free.push(slot),
+            false => self.retired += 1,
+        }
+    }
+
+    fn reset(&mut self) {
+        self.outgoing.clear();
+        self.written = 0;
+        self.inbox.clear();
+        self.free.clear();
+        self.following.clear();
+        let slots = u16::try_from(self.sent.len()).unwrap_or(u16::MAX);
+        self.retired = 0;
+        (0..slots).for_each(|slot| self.release(slot));
+        self.sent.fill(None);
     }
 
     /// Adds requests, if it is time for a write.
     fn fill(&mut self, now: Instant) {
-        let worth_writing = (self.sent.len() / FILL_SHARE).max(1);
-        if !self.outgoing.is_empty() || self.free.len() < worth_writing {
+        let worth_writing = match self.pace.is_open() {
+            true => 1,
+            false => (self.slots() / FILL_SHARE).max(1),
+        };
+        if self.written < self.outgoing.len()
+            || self.free.len() + self.following.len() < worth_writing
+        {
             return;
         }
         self.outgoing.clear();
+        self.written = 0;
         self.requests.begin();
         while self.outgoing.len() < WRITE_BYTES {
-            let Some(slot) = self.free.pop() else {
+            let Some((slot, due)) = self.following.pop().or_else(|| self.next(now)) else {
                 break;
             };
             self.requests.append(slot, &mut self.outgoing);
             if let Some(sent) = self.sent.get_mut(usize::from(slot)) {
-                *sent = Some(now);
+                *sent = Some(due);
             }
         }
     }
 
-    /// Writes what is to be written or reads what came, whichever is possible first: a broker whose
-    /// answers are not read may stop reading.
-    async fn exchange(&mut self, stream: &mut TcpStream) -> io::Result<()> {
-        let (mut reading, mut writing) = stream.split();
-        self.received.reserve(READ_BYTES);
-        let read_bytes = if self.outgoing.is_empty() {
-            reading.read_buf(&mut self.received).await?
-        } else {
-            tokio::select! {
-                biased;
-                written = writing.write_buf(&mut self.outgoing) => return written.map(drop),
-                read = reading.read_buf(&mut self.received) => read?,
-            }
-        };
-        if read_bytes == 0 {
-            return Err(io::Error::other("the broker closed the connection"));
+    /// A free slot for a request that is due.
+    fn next(&mut self, now: Instant) -> Option<(u16, Due)> {
+        let slot = self.free.last().copied()?;
+        let due = self.pace.next(now)?;
+        self.free.pop();
+        Some((slot, due))
+    }
+
+    /// Writes as much as goes at once: a broker whose answers are not read may stop reading.
+    fn write(&mut self, stream: &TcpStream) -> anyhow::Result<()> {
+        let rest = self.outgoing.get(self.written..).unwrap_or_default();
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        match retry_on_intr(|| send(stream, rest, flags)) {
+            Ok(written) => self.written += written,
+            Err(Errno::AGAIN) => {}
+            Err(error) => return Err(error).context("write to the broker"),
         }
         Ok(())
     }
 
+    /// Waits for answers, for room to write, or for the next request to be due; whether bytes came.
+    fn read(&mut self, stream: &TcpStream, now: Instant) -> anyhow::Result<bool> {
+        let is_written = self.written == self.outgoing.len();
+        let wait = match is_written && !self.free.is_empty() {
+            true => self.pace.wait(now),
+            false => None,
+        };
+        let mut flags = RecvFlags::empty();
+        if !is_written || wait.is_some() {
+            let wait = wait.unwrap_or(CALL_TIMEOUT).min(CALL_TIMEOUT);
+            if !wait_for(stream, !is_written, wait)? {
+                return Ok(false);
+            }
+            flags = RecvFlags::DONTWAIT;
+        }
+        match retry_on_intr(|| recv(stream, self.inbox.room(), flags)) {
+            Ok((_, 0)) => bail!("the broker closed the connection"),
+            Ok((_, count)) => self.inbox.filled(count),
+            Err(Errno::AGAIN) => return Ok(false),
+            Err(error) => return Err(error).context("read from the broker"),
+        }
+        Ok(true)
+    }
+
     /// Counts the answers that are whole; says whether one is a failure.
     fn take(&mut self, now: Instant) -> anyhow::Result<bool> {
-        let is_measuring = self.phase.load(Ordering::Relaxed) == MEASURING;
         let mut has_failed = false;
-        while let Some(frame) = frame::split(&mut self.received)? {
+        while let Some(frame) = self.inbox.next()? {
             let answer = Answer::read(frame)?;
             let slot = u16::try_from(answer.opaque.wrapping_sub(OPAQUE_FIRST)).unwrap_or(u16::MAX);
             let sent = self.sent.get_mut(usize::from(slot));
-            let Some(sent) = sent.and_then(Option::take) else {
+            let Some(due) = sent.and_then(Option::take) else {
                 bail!("an answer to no request: opaque {}", answer.opaque);
             };
-            self.free.push(slot);
-            match self.requests.count(slot, &answer) {
-                Counted::Failure(why) => {
-                    has_failed = true;
-                    self.measured.fail(why);
+            let counted = self.requests.count(slot, &answer, &mut self.measured);
+            if due.is_measured {
+                let latency = now.saturating_duration_since(due.at);
+                self.measured.note(&counted, latency);
+            }
+            has_failed |= counted == Counted::Failure;
+            match counted {
+                Counted::First => self.following.push((slot, Due { at: now, ..due })),
+                Counted::Failure | Counted::Messages(_) | Counted::FollowUp(_) => {
+                    self.release(slot);
                 }
-                Counted::Messages(messages) if is_measuring => {
-                    self.measured.count(messages, now.duration_since(sent));
-                }
-                Counted::Messages(_) => {}
             }
         }
         Ok(has_failed)
     }
+
+    fn tell(&mut self, now: Instant, tell: Tell<'_>) {
+        if now.saturating_duration_since(self.told) >= TELL_INTERVAL {
+            self.told = now;
+            tell(std::mem::replace(&mut self.measured, Measured::new()));
+        }
+    }
+}
+
+/// Waits for bytes, and for room if `writes`; whether bytes came.
+fn wait_for(stream: &TcpStream, writes: bool, wait: Duration) -> anyhow::Result<bool> {
+    let wanted = match writes {
+        true => PollFlags::IN | PollFlags::OUT,
+        false => PollFlags::IN,
+    };
+    let mut ready = [PollFd::new(stream, wanted)];
+    let wait = Timespec::try_from(wait).map_err(|_| anyhow!("a wait that is too long"))?;
+    retry_on_intr(|| poll(&mut ready, Some(&wait))).context("wait for the broker")?;
+    let came = ready.map(|ready| ready.revents().difference(PollFlags::OUT));
+    Ok(came.iter().any(|came| !came.is_empty()))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use thrustmq_proto_compat::clock::Clock;
-    use thrustmq_proto_compat::command::Command;
-    use thrustmq_proto_compat::message::id::UniqueKeys;
-    use thrustmq_proto_compat::response_code::ResponseCode;
-    use tokio::net::TcpListener;
-
-    use super::super::send::SendRequests;
-    use super::super::target::TargetQueue;
-    use super::*;
-
-    const IN_FLIGHT: u16 = 8;
-
-    fn sends() -> Requests {
-        let queue = TargetQueue {
-            queue: thrustmq_client::MessageQueue::default(),
-            offset_min: 0,
-            offset_max: 0,
-        };
-        let clock = Clock::system();
-        let keys = UniqueKeys::new(Ipv4Addr::LOCALHOST.into(), 1, 1, clock.clone());
-        Requests::Send(SendRequests::new(&[queue], 10, 1, &keys, clock).unwrap())
-    }
-
-    async fn next_request(stream: &mut TcpStream, received: &mut BytesMut) -> Option<Command> {
-        loop {
-            if let Some(frame) = frame::split(received).unwrap() {
-                return Some(frame::decode(frame).unwrap());
-            }
-            if stream.read_buf(received).await.unwrap() == 0 {
-                return None;
-            }
-        }
-    }
-
-    /// Closes the first connection; on the second refuses the first request, takes the others, and
-    /// ends the run at the hundredth. Says how many it answered.
-    async fn broker(listener: TcpListener, phase: Arc<AtomicU8>) -> u16 {
-        let (mut first, _) = listener.accept().await.unwrap();
-        next_request(&mut first, &mut BytesMut::new()).await;
-        drop(first);
-        let (mut second, _) = listener.accept().await.unwrap();
-        let mut received = BytesMut::new();
-        let mut answered = 0;
-        while let Some(request) = next_request(&mut second, &mut received).await {
-            let mut answer = Command::answer(match answered {
-                0 => ResponseCode::SYSTEM_BUSY,
-                _ => ResponseCode::SUCCESS,
-            });
-            answer.opaque = request.opaque;
-            answered += 1;
-            if answered == 100 {
-                phase.store(OVER, Ordering::Relaxed);
-            }
-            for piece in frame::encode(&answer).unwrap().chunks(50) {
-                second.write_all(piece).await.unwrap();
-            }
-        }
-        answered
-    }
-
-    #[tokio::test]
-    async fn failures_are_counted_and_the_load_goes_on_until_all_is_answered() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let phase = Arc::new(AtomicU8::new(MEASURING));
-        let stream = open(&address).await.unwrap();
-        let connection = Connection::new(address, IN_FLIGHT, sends(), phase.clone());
-        let broker = tokio::spawn(broker(listener, phase));
-        let measured = connection.run(stream).await;
-        let answered = broker.await.unwrap();
-        assert_eq!(measured.failures, 2, "{:?}", measured.first_failure);
-        // Answers that come once it is over do not count.
-        let in_flight = u64::from(IN_FLIGHT);
-        assert!(
-            (99 - in_flight..=99).contains(&measured.messages),
-            "{}",
-            measured.messages
-        );
-        assert!((100..=100 + IN_FLIGHT).contains(&answered), "{answered}");
-    }
-}
+#[path = "connection_tests.rs"]
+mod tests;

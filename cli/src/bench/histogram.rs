@@ -1,7 +1,7 @@
-//! Latencies, counted in buckets that are at most 3 % wide.
+//! Latencies, counted in buckets that are at most 0.8 % wide.
 
 /// Buckets of a power of two.
-const STEPS_BITS: u32 = 5;
+const STEPS_BITS: u32 = 7;
 const STEPS: u64 = 1 << STEPS_BITS;
 /// Enough for 2^40 µs.
 const BUCKETS: usize = (40 - STEPS_BITS as usize + 1) * STEPS as usize;
@@ -11,6 +11,7 @@ const BUCKETS: usize = (40 - STEPS_BITS as usize + 1) * STEPS as usize;
 pub(super) struct Histogram {
     counts: Vec<u64>,
     total: u64,
+    max: u64,
 }
 
 impl Histogram {
@@ -18,10 +19,12 @@ impl Histogram {
         Self {
             counts: vec![0; BUCKETS],
             total: 0,
+            max: 0,
         }
     }
 
     pub(super) fn record(&mut self, latency_us: u64) {
+        self.max = self.max.max(latency_us);
         let last = self.counts.len() - 1;
         if let Some(count) = self.counts.get_mut(bucket(latency_us).min(last)) {
             *count += 1;
@@ -34,6 +37,21 @@ impl Histogram {
             *count += more;
         }
         self.total += other.total;
+        self.max = self.max.max(other.max);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// How many were recorded.
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The longest, exactly.
+    pub(super) fn max(&self) -> u64 {
+        self.max
     }
 
     /// The latency that a share of all stays at or below; 0 of none.
@@ -43,14 +61,14 @@ impl Histogram {
         for (at, count) in self.counts.iter().enumerate() {
             seen += count;
             if seen >= rank.max(1) {
-                return highest(at);
+                return highest(at).min(self.max);
             }
         }
         0
     }
 }
 
-/// Exact below 32 µs, then 32 steps for each power of two.
+/// Exact below 128 µs, then 128 steps for each power of two.
 fn bucket(latency_us: u64) -> usize {
     if latency_us < STEPS {
         return latency_us as usize;
@@ -79,7 +97,7 @@ mod tests {
         for latency in (0..5_000).chain([65_535, 65_536, 1 << 30, (1 << 39) + 7]) {
             let top = highest(bucket(latency));
             assert!(
-                top >= latency && top <= latency + latency / 16,
+                top >= latency && top <= latency + latency / 128,
                 "{latency} in {top}"
             );
             assert!(latency == 0 || highest(bucket(latency - 1)) <= top);
@@ -95,6 +113,8 @@ mod tests {
         (21..=30).for_each(|latency| two.record(latency));
         one.add(&two);
         assert_eq!((one.at(0.5), one.at(0.9), one.at(1.0)), (15, 27, 30));
+        one.record(1_001);
+        assert_eq!((one.at(1.0), one.max()), (1_001, 1_001));
     }
 
     #[test]
@@ -102,5 +122,6 @@ mod tests {
         let mut histogram = Histogram::new();
         histogram.record(u64::MAX);
         assert!(histogram.at(0.5) >= 1 << 39);
+        assert_eq!(histogram.max(), u64::MAX);
     }
 }

@@ -1,12 +1,13 @@
 //! The requests of a load and what their answers count for. The generator shares the machine with
 //! the server, so it should cost little: requests are copies of a template.
 
-use bytes::BytesMut;
 use thrustmq_proto_compat::response_code::ResponseCode;
 
 use super::answer::Answer;
+use super::measured::Measured;
 use super::pull::PullRequests;
 use super::send::SendRequests;
+use super::transaction::TransactionRequests;
 
 pub(super) const GROUP: &str = "thrustmq-bench";
 
@@ -15,45 +16,84 @@ pub(super) const GROUP: &str = "thrustmq-bench";
 pub(super) enum Requests {
     Send(SendRequests),
     Pull(PullRequests),
+    Transaction(TransactionRequests),
 }
 
 /// What an answer counts for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Counted {
     Messages(u64),
-    Failure(String),
+    /// The first of two requests: the second follows in the same slot.
+    First,
+    /// The second of two, with so many messages.
+    FollowUp(u64),
+    Failure,
 }
 
 impl Requests {
     /// Before some requests that are written together.
     pub(super) fn begin(&mut self) {
-        if let Self::Send(send) = self {
-            send.begin();
+        match self {
+            Self::Send(send) => send.begin(),
+            Self::Transaction(transaction) => transaction.begin(),
+            Self::Pull(_) => {}
         }
     }
 
     /// Appends the next request, which is number `slot` of those in flight.
-    pub(super) fn append(&mut self, slot: u16, out: &mut BytesMut) {
+    pub(super) fn append(&mut self, slot: u16, out: &mut Vec<u8>) {
         match self {
             Self::Send(send) => send.append(slot, out),
             Self::Pull(pull) => pull.append(slot, out),
+            Self::Transaction(transaction) => transaction.append(slot, out),
+        }
+    }
+
+    /// Whether there is another request for the slot.
+    pub(super) fn has_next(&self, slot: u16) -> bool {
+        match self {
+            Self::Pull(pull) => pull.has_next(slot),
+            Self::Send(_) | Self::Transaction(_) => true,
         }
     }
 
     /// Takes the answer to the request in `slot`.
-    pub(super) fn count(&mut self, slot: u16, answer: &Answer) -> Counted {
+    pub(super) fn count(
+        &mut self,
+        slot: u16,
+        answer: &Answer<'_>,
+        measured: &mut Measured,
+    ) -> Counted {
         match self {
-            Self::Pull(pull) => pull.count(slot, answer),
-            Self::Send(send) if answer.code == ResponseCode::SUCCESS => {
-                Counted::Messages(send.messages())
-            }
-            Self::Send(_) => refused(answer),
+            Self::Send(send) => send.count(answer, measured),
+            Self::Pull(pull) => pull.count(slot, answer, measured),
+            Self::Transaction(transaction) => transaction.count(slot, answer, measured),
+        }
+    }
+
+    /// A connection broke or fell silent: so many requests will not be answered.
+    pub(super) fn lose(&mut self, requests: u64, measured: &mut Measured) {
+        match self {
+            Self::Send(send) => measured.uncertain += requests.saturating_mul(send.messages()),
+            Self::Transaction(transaction) => transaction.lose(measured),
+            Self::Pull(_) => {}
         }
     }
 }
 
-/// What a broker said when it refused.
-pub(super) fn refused(answer: &Answer) -> Counted {
+/// Counts what a broker said when it refused.
+pub(super) fn refused(answer: &Answer<'_>, measured: &mut Measured) -> Counted {
     let Answer { code, remark, .. } = answer;
-    Counted::Failure(format!("{} {}: {remark}", code.0, code.name()))
+    measured.fail(
+        &kind(*code),
+        format!("{} {}: {remark}", code.0, code.name()),
+    );
+    Counted::Failure
+}
+
+fn kind(code: ResponseCode) -> String {
+    match code.name() {
+        "UNKNOWN" => code.0.to_string(),
+        name => name.to_owned(),
+    }
 }

@@ -1,4 +1,4 @@
-//! What is loaded: the queues of a topic, and the masters that hold them.
+//! What is loaded: the queues of one or more topics, and the masters that hold them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use thrustmq_client::{Admin, AdminError, MessageQueue, NewTopic, RouteError, TopicRoute};
 
-use crate::args::BenchArguments;
+use super::arguments::BenchArguments;
+use super::topics;
 
 /// A new topic takes a moment to reach the name server.
 const ROUTE_TRIES: u32 = 50;
@@ -28,7 +29,14 @@ pub(super) struct Target {
     pub(super) queues: Vec<TargetQueue>,
 }
 
-/// The masters of the topic, which is created if it does not exist.
+/// How many messages were ever stored in the topics.
+pub(super) fn stored(targets: &[Target]) -> u64 {
+    let queues = targets.iter().flat_map(|target| &target.queues);
+    let ends = queues.map(|queue| u64::try_from(queue.offset_max).unwrap_or_default());
+    ends.sum()
+}
+
+/// The masters of the topics, which are created if they do not exist.
 pub(super) async fn find(arguments: &BenchArguments) -> anyhow::Result<Vec<Target>> {
     let admin = Admin::connect(arguments.name_servers.addresses()).await?;
     let targets = find_with(&admin, arguments).await;
@@ -37,12 +45,27 @@ pub(super) async fn find(arguments: &BenchArguments) -> anyhow::Result<Vec<Targe
 }
 
 async fn find_with(admin: &Admin, arguments: &BenchArguments) -> anyhow::Result<Vec<Target>> {
-    let route = match admin.route(&arguments.topic).await {
+    let mut by_address = BTreeMap::new();
+    for topic in topics::names(&arguments.topic, arguments.topics) {
+        find_topic(admin, &topic, arguments.queues, &mut by_address).await?;
+    }
+    let targets = by_address
+        .into_iter()
+        .map(|(address, queues)| Target { address, queues });
+    Ok(targets.collect())
+}
+
+async fn find_topic(
+    admin: &Admin,
+    topic: &str,
+    queues: u16,
+    by_address: &mut BTreeMap<String, Vec<TargetQueue>>,
+) -> anyhow::Result<()> {
+    let route = match admin.route(topic).await {
         Ok(route) => route,
-        Err(AdminError::Route(RouteError::NoSuchTopic(_))) => create(admin, arguments).await?,
+        Err(AdminError::Route(RouteError::NoSuchTopic(_))) => create(admin, topic, queues).await?,
         Err(error) => return Err(error.into()),
     };
-    let mut by_address: BTreeMap<String, Vec<TargetQueue>> = BTreeMap::new();
     for queue in route.publish_queues() {
         let master = route
             .brokers()
@@ -59,26 +82,20 @@ async fn find_with(admin: &Admin, arguments: &BenchArguments) -> anyhow::Result<
                 offset_max: range.max,
             });
     }
-    let targets = by_address
-        .into_iter()
-        .map(|(address, queues)| Target { address, queues });
-    Ok(targets.collect())
+    Ok(())
 }
 
-async fn create(admin: &Admin, arguments: &BenchArguments) -> anyhow::Result<TopicRoute> {
-    let topic = NewTopic::named(&arguments.topic).queues(arguments.queues);
+async fn create(admin: &Admin, topic: &str, queues: u16) -> anyhow::Result<TopicRoute> {
+    let new = NewTopic::named(topic).queues(queues);
     let clusters = admin.clusters().await?;
     for cluster in clusters.cluster_addr_table.keys() {
-        admin.create_topic(cluster, &topic).await?;
+        admin.create_topic(cluster, &new).await?;
     }
     for _ in 0..ROUTE_TRIES {
-        if let Ok(route) = admin.route(&arguments.topic).await {
+        if let Ok(route) = admin.route(topic).await {
             return Ok(route);
         }
         tokio::time::sleep(ROUTE_DELAY).await;
     }
-    bail!(
-        "topic '{}' was created, but no name server knows it yet: try again",
-        arguments.topic
-    )
+    bail!("topic '{topic}' was created, but no name server knows it yet: try again")
 }

@@ -1,55 +1,96 @@
-//! How a push consumer is made.
+//! The settings of a push consumer; `start.rs` starts it.
 
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use thrustmq_proto_compat::body::{
-    ConsumeFromWhere, ConsumeType, ConsumerData, HeartbeatData, MessageModel, ProducerData,
-};
+use thrustmq_proto_compat::body::MessageModel;
 use thrustmq_proto_compat::clock::Clock;
-use thrustmq_proto_compat::fastjson;
-use thrustmq_proto_compat::message::names;
-use tokio::sync::Semaphore;
 
-use super::PushConsumer;
-use super::broker_requests;
-use super::context::{ConsumeFrom, ConsumeOptions, Context};
-use super::listener::{ConsumeResult, Listener};
+use super::context::{ConsumeFrom, ConsumeOptions};
+use super::hook::ConsumeHook;
 use super::process_queue::HoldLimits;
-use super::subscription::{ALL, TagFilter};
-use crate::ReceivedMessage;
-use crate::error::StartError;
-use crate::heartbeat::Heartbeat;
-use crate::link::{Link, LinkOptions};
+use crate::config::ClientConfig;
+use crate::rebalance::{Average, RebalanceStrategy};
+use crate::subscription::Subscription;
 
-/// Settings of a [`PushConsumer`]; the defaults are those of Java's client.
+/// Settings of a [`PushConsumer`](crate::PushConsumer); the defaults are those of Java's client.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use thrustmq_client::{ConsumeFrom, ConsumeResult, PushConsumer, Subscription};
+///
+/// let consumer = PushConsumer::builder("billing")
+///     .name_servers("127.0.0.1:9876")
+///     .subscribe("orders", "paid || shipped")
+///     .subscribe("parcels", Subscription::sql("weight > 5"))
+///     .consume_from(ConsumeFrom::FirstOffset)
+///     .concurrency(64)
+///     .consume_timeout(Duration::from_secs(60))
+///     .start(|_| async { ConsumeResult::Success })
+///     .await?;
+/// # let _ = consumer;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
-#[must_use = "a builder does nothing until `start` is called"]
+#[must_use = "a builder does nothing until one of its `start` functions is called"]
 pub struct PushConsumerBuilder {
-    group: String,
-    link: LinkOptions,
-    subscriptions: BTreeMap<String, TagFilter>,
-    options: ConsumeOptions,
+    pub(super) group: String,
+    pub(super) link: ClientConfig,
+    pub(super) subscriptions: BTreeMap<String, Subscription>,
+    pub(super) options: ConsumeOptions,
+    /// `None`: 16 where messages are sent back, no limit where they are consumed in order.
+    pub(super) reconsume_times_max: Option<u16>,
+    pub(super) hooks: Vec<Arc<dyn ConsumeHook>>,
+    pub(super) traces: bool,
+    pub(super) strategy: Arc<dyn RebalanceStrategy>,
+    pub(super) offset_directory: Option<PathBuf>,
+}
+
+/// Those of Java's client, but for the batches: its listeners get one message at a time by default.
+pub(super) fn default_options() -> ConsumeOptions {
+    ConsumeOptions {
+        from: ConsumeFrom::default(),
+        model: MessageModel::Clustering,
+        concurrency: 20,
+        consume_batch: 32,
+        pull_batch: 32,
+        pull_interval: Duration::ZERO,
+        hold: HoldLimits::default(),
+        topic_messages_max: None,
+        topic_bytes_max: None,
+        all_messages_max: None,
+        all_bytes_max: None,
+        consume_timeout: Duration::from_secs(15 * 60),
+        reconsume_times_max: 16,
+        shutdown_wait: Duration::from_secs(10),
+        commit_interval: Some(Duration::from_secs(5)),
+    }
 }
 
 impl PushConsumerBuilder {
     pub(super) fn new(group: impl Into<String>) -> Self {
         Self {
             group: group.into(),
-            link: LinkOptions::default(),
+            link: ClientConfig::default(),
             subscriptions: BTreeMap::new(),
-            options: ConsumeOptions {
-                from: ConsumeFrom::default(),
-                concurrency: 20,
-                pull_batch: 32,
-                hold: HoldLimits::default(),
-                consume_timeout: Duration::from_secs(15 * 60),
-                reconsume_times_max: 16,
-                shutdown_wait: Duration::from_secs(10),
-            },
+            options: default_options(),
+            reconsume_times_max: None,
+            hooks: Vec::new(),
+            traces: false,
+            strategy: Arc::new(Average),
+            offset_directory: None,
         }
+    }
+
+    /// How it connects: name servers, credentials, timeouts and more. Replaces what `name_servers` and
+    /// `clock` said before.
+    pub fn config(mut self, config: ClientConfig) -> Self {
+        self.link = config;
+        self
     }
 
     /// Where the name servers are: `host:port`, several with `;` between. Without it the environment
@@ -59,11 +100,10 @@ impl PushConsumerBuilder {
         self
     }
 
-    /// Subscribes to a topic: `*` for all messages, or tags with `||` between. All members of a group
-    /// must subscribe to the same.
-    pub fn subscribe(mut self, topic: impl Into<String>, tags: &str) -> Self {
-        self.subscriptions
-            .insert(topic.into(), TagFilter::parse(tags));
+    /// Subscribes to a topic: `*` for all messages, tags with `||` between, or any [`Subscription`]. All
+    /// members of a group must subscribe to the same.
+    pub fn subscribe(mut self, topic: impl Into<String>, wanted: impl Into<Subscription>) -> Self {
+        self.subscriptions.insert(topic.into(), wanted.into());
         self
     }
 
@@ -79,9 +119,64 @@ impl PushConsumerBuilder {
         self
     }
 
+    /// Every member of the group gets every message, and none is delivered again: one whose listener
+    /// fails is left out. How far this member is stands in a file; see
+    /// [`offset_directory`](Self::offset_directory). Default: members share the messages.
+    ///
+    /// Unless the configuration has an `instance_name`, it is `DEFAULT` here as in Java, so that the file
+    /// is found after a restart. Two members on one machine need different names.
+    pub fn broadcasting(mut self) -> Self {
+        self.options.model = MessageModel::Broadcasting;
+        self
+    }
+
+    /// Where a broadcasting consumer keeps how far it is: in `<client id>/<group>/offsets.json` below
+    /// this directory, as Java's client does. Default `.rocketmq_offsets` in the home directory.
+    pub fn offset_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.offset_directory = Some(directory.into());
+        self
+    }
+
+    /// How the group's members share a topic's queues; all of them must do it alike. Default
+    /// [`Average`].
+    pub fn rebalance(mut self, strategy: impl RebalanceStrategy + 'static) -> Self {
+        self.strategy = Arc::new(strategy);
+        self
+    }
+
+    /// Calls a hook around every call of the listener. May be called several times; an `Arc` of a hook
+    /// is one too.
+    pub fn hook(mut self, hook: impl ConsumeHook + 'static) -> Self {
+        self.hooks.push(Arc::new(hook));
+        self
+    }
+
+    /// Whether the consumer writes message traces, as Java's client does with `enableMsgTrace`: when
+    /// each message was consumed, how long it took and how it ended, for the dashboard and `mqadmin`.
+    /// They go to the topic `RMQ_SYS_TRACE_TOPIC`, which brokers have with `traceTopicEnable=true`, in
+    /// the background, up to 5 s later. What cannot be sent is dropped. Default no.
+    pub fn trace(mut self, is_on: bool) -> Self {
+        self.traces = is_on;
+        self
+    }
+
+    /// Messages that a batch listener gets at a time, at most; see
+    /// [`start_batch`](Self::start_batch). Default 32.
+    pub fn consume_batch(mut self, messages: usize) -> Self {
+        self.options.consume_batch = messages;
+        self
+    }
+
     /// Messages that one pull brings at most. Default 32.
     pub fn pull_batch(mut self, messages: u16) -> Self {
         self.options.pull_batch = i32::from(messages);
+        self
+    }
+
+    /// How long to wait after a pull of a queue that brought messages, to consume no faster than that.
+    /// Default none.
+    pub fn pull_interval(mut self, interval: Duration) -> Self {
+        self.options.pull_interval = interval;
         self
     }
 
@@ -97,15 +192,39 @@ impl PushConsumerBuilder {
         self
     }
 
-    /// A listener that takes longer is given up, and its message delivered again. Default 15 minutes.
+    /// Messages of one topic that may wait for listeners, over all its queues that are this consumer's:
+    /// each gets an equal share, and no more than `queue_messages_max`. Default no limit.
+    pub fn topic_messages_max(mut self, messages: usize) -> Self {
+        self.options.topic_messages_max = Some(messages);
+        self
+    }
+
+    /// Bytes of one topic that may wait for listeners, shared like `topic_messages_max`. Default no
+    /// limit.
+    pub fn topic_bytes_max(mut self, bytes: usize) -> Self {
+        self.options.topic_bytes_max = Some(bytes);
+        self
+    }
+
+    /// Offsets between the first and the last unfinished message of a queue, before pulling pauses: one
+    /// message that hangs lets so many be consumed twice after a crash. Without effect where messages
+    /// are consumed in order. Default 2,000.
+    pub fn queue_span_max(mut self, offsets: u32) -> Self {
+        self.options.hold.span_max = i64::from(offsets);
+        self
+    }
+
+    /// A listener that takes longer is given up, and its message delivered again. Listeners in order
+    /// have no such limit. Default 15 minutes.
     pub fn consume_timeout(mut self, timeout: Duration) -> Self {
         self.options.consume_timeout = timeout;
         self
     }
 
-    /// Deliveries after the first, before a message goes to the dead-letter topic. Default 16.
+    /// Deliveries after the first, before a message goes to the dead-letter topic. Default 16; where
+    /// messages are consumed in order, no limit.
     pub fn reconsume_times_max(mut self, times: u16) -> Self {
-        self.options.reconsume_times_max = i32::from(times);
+        self.reconsume_times_max = Some(times);
         self
     }
 
@@ -119,131 +238,5 @@ impl PushConsumerBuilder {
     pub fn clock(mut self, clock: Clock) -> Self {
         self.link.clock = clock;
         self
-    }
-
-    /// Starts the consumer: `listener` is called for each message. It connects by itself, also to
-    /// servers that start later.
-    ///
-    /// # Errors
-    /// A setting is wrong; see [`StartError`].
-    pub async fn start<F, Fut>(mut self, listener: F) -> Result<PushConsumer, StartError>
-    where
-        F: Fn(ReceivedMessage) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ConsumeResult> + Send + 'static,
-    {
-        self.check()?;
-        let retry_topic = names::retry_topic(&self.group);
-        self.subscriptions
-            .insert(retry_topic.clone(), TagFilter::parse(ALL));
-        let served = broker_requests::serve(&self.group);
-        let link = Link::new(&self.link, Some(served.routes.clone())).await?;
-        let now_ms = link.clock.now_ms();
-        let context = Arc::new(Context {
-            link: Arc::new(link),
-            group: self.group,
-            retry_topic,
-            subscriptions: self.subscriptions,
-            subscription_version: now_ms,
-            listener: Listener::new(listener),
-            permits: Arc::new(Semaphore::new(self.options.concurrency)),
-            options: self.options,
-            started_ms: now_ms,
-        });
-        let heartbeat = heartbeat(&context);
-        Ok(PushConsumer::run(context, heartbeat, served))
-    }
-
-    fn check(&self) -> Result<(), StartError> {
-        names::check_group(&self.group).map_err(|why| StartError::Group {
-            group: self.group.clone(),
-            why,
-        })?;
-        if self.subscriptions.is_empty() {
-            return Err(StartError::NothingSubscribed);
-        }
-        for topic in self.subscriptions.keys() {
-            names::check_topic(topic).map_err(|why| StartError::Topic {
-                topic: topic.clone(),
-                why,
-            })?;
-        }
-        for (name, limit) in [
-            ("concurrency", self.options.concurrency),
-            ("pull_batch", self.options.pull_batch as usize),
-            ("queue_messages_max", self.options.hold.messages_max),
-            ("queue_bytes_max", self.options.hold.bytes_max),
-        ] {
-            if limit == 0 {
-                return Err(StartError::ZeroLimit(name));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn heartbeat(context: &Context) -> Heartbeat {
-    let subscriptions = context.subscriptions.iter();
-    let consumer = ConsumerData {
-        group_name: context.group.clone(),
-        consume_type: ConsumeType::Passively,
-        message_model: MessageModel::Clustering,
-        consume_from_where: match context.options.from {
-            ConsumeFrom::LastOffset => ConsumeFromWhere::LastOffset,
-            ConsumeFrom::FirstOffset => ConsumeFromWhere::FirstOffset,
-            ConsumeFrom::TimestampMs(_) => ConsumeFromWhere::Timestamp,
-        },
-        subscription_data_set: subscriptions
-            .map(|(topic, filter)| filter.to_data(topic, context.subscription_version))
-            .collect(),
-        unit_mode: false,
-    };
-    let data = HeartbeatData {
-        client_id: context.link.id.text.clone(),
-        consumer_data_set: vec![consumer],
-        // Java's consumers send back as producers of this group, and tools list them so.
-        producer_data_set: vec![ProducerData {
-            group_name: names::CLIENT_INNER_PRODUCER_GROUP.to_owned(),
-        }],
-        ..HeartbeatData::default()
-    };
-    Heartbeat {
-        body: fastjson::to_vec(&data)
-            .expect("plain names and numbers always encode")
-            .into(),
-        masters_only: false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn builder() -> PushConsumerBuilder {
-        PushConsumerBuilder::new("g").name_servers("127.0.0.1:1")
-    }
-
-    async fn start(builder: PushConsumerBuilder) -> StartError {
-        builder
-            .start(|_| async { ConsumeResult::Success })
-            .await
-            .unwrap_err()
-    }
-
-    #[tokio::test]
-    async fn wrong_settings_are_told_before_anything_starts() {
-        assert!(matches!(
-            start(builder()).await,
-            StartError::NothingSubscribed
-        ));
-        let bad_topic = builder().subscribe("a b", "*");
-        assert!(matches!(start(bad_topic).await, StartError::Topic { .. }));
-        let nobody = builder().subscribe("t", "*").concurrency(0);
-        assert!(matches!(
-            start(nobody).await,
-            StartError::ZeroLimit("concurrency")
-        ));
-        let mut nameless = builder().subscribe("t", "*");
-        nameless.group = String::new();
-        assert!(matches!(start(nameless).await, StartError::Group { .. }));
     }
 }

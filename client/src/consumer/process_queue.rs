@@ -17,7 +17,8 @@ pub(crate) struct HoldLimits {
     pub(crate) messages_max: usize,
     /// Bytes of their bodies.
     pub(crate) bytes_max: usize,
-    /// Distance between the lowest and the highest unfinished offset.
+    /// Distance between the lowest and the highest unfinished offset, where messages are not consumed
+    /// in order.
     pub(crate) span_max: i64,
 }
 
@@ -112,14 +113,19 @@ impl ProcessQueue {
         state.next = next.max(began);
     }
 
+    /// Goes on at `next`, since a pull that began at `began` found nothing there: unless the queue stands
+    /// elsewhere by now.
+    pub(crate) fn redirect(&self, began: i64, next: i64) {
+        let mut state = self.lock();
+        if state.next == began {
+            state.reset(next);
+        }
+    }
+
     /// Goes on at another offset, and forgets what was pulled before. Messages that listeners work
     /// on end without effect.
     pub(crate) fn reset(&self, offset: i64) {
-        let mut state = self.lock();
-        state.waiting.clear();
-        state.unfinished.clear();
-        state.bytes = 0;
-        state.next = offset;
+        self.lock().reset(offset);
     }
 
     /// Where the next pull begins.
@@ -132,18 +138,25 @@ impl ProcessQueue {
         !self.lock().waiting.is_empty()
     }
 
-    /// The next message to consume; it stays unfinished until [`ProcessQueue::finish`].
-    pub(crate) fn take(&self) -> Option<PulledRecord> {
+    /// The next messages to consume; they stay unfinished until [`ProcessQueue::finish`].
+    pub(crate) fn take(&self, messages_max: usize) -> Vec<PulledRecord> {
         let mut state = self.lock();
         if state.revoked {
-            return None;
+            return Vec::new();
         }
-        state.waiting.pop_front()
+        let count = messages_max.min(state.waiting.len());
+        state.waiting.drain(..count).collect()
     }
 
-    /// Marks a message as consumed, or as sent back.
+    /// Marks a message as consumed, or as sent back. One that waits again, since the queue was reset, is
+    /// not finished by who took it before.
     pub(crate) fn finish(&self, queue_offset: i64) {
         let mut state = self.lock();
+        // Messages are taken in the order of their offsets.
+        let first_waiting = state.waiting.front().map(|message| message.queue_offset);
+        if first_waiting.is_some_and(|first| first <= queue_offset) {
+            return;
+        }
         if let Some(bytes) = state.unfinished.remove(&queue_offset) {
             state.bytes -= bytes;
         }
@@ -196,6 +209,13 @@ impl ProcessQueue {
 }
 
 impl State {
+    fn reset(&mut self, offset: i64) {
+        self.waiting.clear();
+        self.unfinished.clear();
+        self.bytes = 0;
+        self.next = offset;
+    }
+
     fn commit_offset(&self) -> i64 {
         self.unfinished
             .first_key_value()

@@ -1,60 +1,92 @@
-//! One pull: the request, and what its answer means. Pure; `worker.rs` sends and acts.
+//! One pull: the request, and what its answer means. Pure; `worker.rs` and `PullConsumer` send and act.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use thrustmq_proto_compat::body::MessageQueue;
 use thrustmq_proto_compat::command::Command;
 use thrustmq_proto_compat::header::{PullMessageRequestHeader, PullMessageResponseHeader};
-use thrustmq_proto_compat::request_code::PullMessage;
+use thrustmq_proto_compat::request_code::{LitePullMessage, PullMessage};
 use thrustmq_proto_compat::response_code::ResponseCode;
 use thrustmq_remoting::Refusal;
 
+use crate::subscription::Subscription;
+
 const COMMIT_OFFSET: i32 = 1;
 const MAY_WAIT: i32 = 2;
+const HAS_SUBSCRIPTION: i32 = 4;
+const IS_LITE: i32 = 16;
 
-/// How long the broker may keep a pull that finds nothing, milliseconds.
-const SUSPEND_MS: i64 = 15_000;
+/// How long the broker may keep a push consumer's pull that finds nothing.
+pub(super) const PUSH_WAIT: Duration = Duration::from_secs(15);
 /// How long we wait for the answer.
-pub(super) const ANSWER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a pull asks for.
 #[derive(Debug)]
-pub(super) struct PullRequest<'a> {
-    pub(super) group: &'a str,
-    pub(super) queue: &'a MessageQueue,
-    pub(super) offset: i64,
+pub(crate) struct PullRequest<'a> {
+    pub(crate) group: &'a str,
+    pub(crate) queue: &'a MessageQueue,
+    pub(crate) offset: i64,
     /// Committed with the pull, to spare a request; 0 commits nothing.
-    pub(super) commit_offset: i64,
-    pub(super) messages_max: i32,
+    pub(crate) commit_offset: i64,
+    pub(crate) messages_max: i32,
+    /// What is wanted, for who has not said it with a heartbeat.
+    pub(crate) subscription: Option<&'a Subscription>,
     /// Version of the subscription that the heartbeat carried.
-    pub(super) subscription_version: i64,
+    pub(crate) subscription_version: i64,
+    /// How long the broker may keep a pull that finds nothing.
+    pub(crate) wait: Duration,
+    /// Of a lite pull consumer: brokers serve these with threads of their own.
+    pub(crate) is_lite: bool,
 }
 
 impl PullRequest<'_> {
-    pub(super) fn command(&self) -> Command {
-        let commit = if self.commit_offset > 0 {
-            COMMIT_OFFSET
+    pub(crate) fn command(&self) -> Command {
+        if self.is_lite {
+            Command::request::<LitePullMessage>(&self.header())
         } else {
-            0
-        };
-        Command::request::<PullMessage>(&PullMessageRequestHeader {
+            Command::request::<PullMessage>(&self.header())
+        }
+    }
+
+    fn header(&self) -> PullMessageRequestHeader {
+        PullMessageRequestHeader {
             consumer_group: self.group.to_owned(),
             topic: self.queue.topic.clone(),
             queue_id: self.queue.queue_id,
             queue_offset: self.offset,
             max_msg_nums: self.messages_max,
-            sys_flag: commit | MAY_WAIT,
+            sys_flag: self.flags(),
             commit_offset: self.commit_offset,
-            suspend_timeout_ms: SUSPEND_MS,
+            suspend_timeout_ms: i64::try_from(self.wait.as_millis()).unwrap_or(i64::MAX),
+            subscription: self
+                .subscription
+                .map(|wanted| wanted.expression().to_owned()),
             sub_version: self.subscription_version,
+            expression_type: self
+                .subscription
+                .map(|wanted| wanted.expression_type().to_owned()),
             broker_name: Some(self.queue.broker_name.clone()),
             ..PullMessageRequestHeader::default()
-        })
+        }
+    }
+
+    fn flags(&self) -> i32 {
+        let flags = [
+            (self.commit_offset > 0, COMMIT_OFFSET),
+            (!self.wait.is_zero(), MAY_WAIT),
+            (self.subscription.is_some(), HAS_SUBSCRIPTION),
+            (self.is_lite, IS_LITE),
+        ];
+        let set = flags.into_iter().filter(|(is_set, _)| *is_set);
+        set.map(|(_, flag)| flag).sum()
     }
 }
 
 /// What an answer means.
 #[derive(Debug, PartialEq)]
-pub(super) enum Pulled {
+pub(crate) enum Pulled {
     /// Records, perhaps none: go on at `next`.
     Messages {
         records: Bytes,
@@ -71,7 +103,7 @@ pub(super) enum Pulled {
 }
 
 /// Reads an answer.
-pub(super) fn pulled(answer: Command) -> Pulled {
+pub(crate) fn pulled(answer: Command) -> Pulled {
     let code = answer.response_code();
     let is_ours = matches!(
         code,
@@ -145,7 +177,10 @@ mod tests {
             offset: 7,
             commit_offset: 0,
             messages_max: 32,
+            subscription: None,
             subscription_version: 9,
+            wait: PUSH_WAIT,
+            is_lite: false,
         };
         let header: PullMessageRequestHeader = request.command().header().unwrap();
         assert_eq!(
@@ -155,5 +190,16 @@ mod tests {
         request.commit_offset = 5;
         let header: PullMessageRequestHeader = request.command().header().unwrap();
         assert_eq!((header.sys_flag, header.commit_offset), (3, 5));
+        let wanted = Subscription::sql("a > 5");
+        request.subscription = Some(&wanted);
+        request.wait = Duration::ZERO;
+        let header: PullMessageRequestHeader = request.command().header().unwrap();
+        assert_eq!((header.sys_flag, header.suspend_timeout_ms), (5, 0));
+        assert_eq!(header.subscription.as_deref(), Some("a > 5"));
+        assert_eq!(header.expression_type.as_deref(), Some("SQL92"));
+        request.is_lite = true;
+        let lite = request.command();
+        let header: PullMessageRequestHeader = lite.header().unwrap();
+        assert_eq!((lite.code, header.sys_flag), (361, 21));
     }
 }

@@ -1,6 +1,7 @@
 //! Which queues of a topic this consumer has now, and which it should have.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use thrustmq_proto_compat::body::{GetConsumerListByGroupResponseBody, MessageQueue};
 use thrustmq_proto_compat::fastjson;
@@ -10,8 +11,8 @@ use thrustmq_proto_compat::request_code::GetConsumerListByGroup;
 use tracing::debug;
 
 use super::context::Context;
-use super::strategy::average;
 use crate::error::RouteError;
+use crate::rebalance::GroupView;
 use crate::route::{MASTER_ID, TopicRoute};
 
 /// What a topic's division says.
@@ -35,6 +36,9 @@ pub(super) async fn divide(context: &Context, topic: &str) -> Division {
         Err(RouteError::NoSuchTopic(_)) if names::is_retry_topic(topic) => return Division::Absent,
         Err(cause) => return Division::Unknown(cause.to_string()),
     };
+    if context.is_broadcasting() {
+        return Division::Ours(route.subscribe_queues().iter().cloned().collect());
+    }
     let Some(mut members) = members(context, &route).await else {
         return Division::Unknown("no broker of the topic told the group's members".to_owned());
     };
@@ -45,13 +49,33 @@ pub(super) async fn divide(context: &Context, topic: &str) -> Division {
         context.link.wake();
         return Division::NotMet;
     }
+    match ours(context, &route, &members) {
+        Some(ours) => Division::Ours(ours),
+        None => Division::Unknown("the rebalance strategy panicked".to_owned()),
+    }
+}
+
+/// Those of a topic's queues that the strategy gives us; nothing if it panics. It sees and says the
+/// application's names.
+fn ours(
+    context: &Context,
+    route: &TopicRoute,
+    members: &[String],
+) -> Option<BTreeSet<MessageQueue>> {
+    let namespace = &context.link.namespace;
     let mut queues = route.subscribe_queues().to_vec();
     queues.sort();
-    Division::Ours(
-        average(&queues, &members, &context.link.id.text)
-            .into_iter()
-            .collect(),
-    )
+    let plain: Vec<_> = queues
+        .iter()
+        .map(|queue| namespace.plain_queue(queue).into_owned())
+        .collect();
+    let group = namespace.plain(&context.group);
+    let view = GroupView::new(&group, &context.link.id.text, &plain, members).within(namespace);
+    // A strategy may be the application's: its panic must not end the consumer.
+    let divide = AssertUnwindSafe(|| context.strategy.divide(&view));
+    let ours = catch_unwind(divide).ok()?.into_iter();
+    let wrapped = ours.map(|queue| namespace.wrap_queue(&queue).into_owned());
+    Some(wrapped.filter(|queue| queues.contains(queue)).collect())
 }
 
 /// The group's members, from the first broker that tells them.

@@ -12,10 +12,10 @@ use thrustmq_proto_compat::fastjson;
 use thrustmq_proto_compat::response_code::ResponseCode;
 use thrustmq_remoting::{Handled, Refusal, Reply};
 
+use super::assigned_queue::AssignedQueue;
 use super::broker_requests::DirectMessage;
 use super::context::Context;
-use super::listener::Consumed;
-use super::worker::AssignedQueue;
+use super::listener::{Consumed, Listener, OrderedResult, Outcome};
 use crate::received::pulled_records;
 
 const MIB: usize = 1024 * 1024;
@@ -40,18 +40,26 @@ pub(super) fn running_info<'a>(
 
 fn properties(context: &Context) -> BTreeMap<String, String> {
     let addresses = context.link.name_servers().addresses().join(";");
+    let consume_type = if context.is_polled() {
+        "CONSUME_ACTIVELY"
+    } else {
+        "CONSUME_PASSIVELY"
+    };
     [
         ("PROP_NAMESERVER_ADDR", addresses),
         (
             "PROP_THREADPOOL_CORE_SIZE",
-            context.options.concurrency.to_string(),
+            context.concurrency.limit().to_string(),
         ),
-        ("PROP_CONSUMEORDERLY", false.to_string()),
+        (
+            "PROP_CONSUMEORDERLY",
+            context.listener.is_ordered().to_string(),
+        ),
         (
             "PROP_CONSUMER_START_TIMESTAMP",
             context.started_ms.to_string(),
         ),
-        ("PROP_CONSUME_TYPE", "CONSUME_PASSIVELY".to_owned()),
+        ("PROP_CONSUME_TYPE", consume_type.to_owned()),
         ("PROP_CLIENT_VERSION", CURRENT_VERSION.to_string()),
     ]
     .into_iter()
@@ -70,6 +78,8 @@ fn queue_info(queue: &AssignedQueue) -> ProcessQueueInfo {
         cached_msg_min_offset: held.offset_min,
         cached_msg_max_offset: held.offset_max,
         cached_msg_size_in_mib: i32::try_from(held.bytes / MIB).unwrap_or(i32::MAX),
+        locked: queue.lock.granted_ms().is_some(),
+        last_lock_timestamp: queue.lock.granted_ms().unwrap_or(0),
         droped: process.is_revoked(),
         last_pull_timestamp: queue.last_pull_ms.load(Ordering::Relaxed),
         last_consume_timestamp: queue.last_consume_ms.load(Ordering::Relaxed),
@@ -91,7 +101,7 @@ pub(super) fn status<'a>(
 /// Gives the listener one message out of its turn and answers what came of it.
 pub(super) async fn consume_directly(context: Arc<Context>, direct: DirectMessage) {
     let record = pulled_records(&direct.record, |_| true).into_iter().next();
-    let message = record.map(|record| record.decode(&context.retry_topic));
+    let message = record.map(|record| context.decode(&record));
     let Some(Ok(message)) = message else {
         let remark = "the request holds no message that can be read";
         let refusal = Refusal::new(ResponseCode::SYSTEM_ERROR, remark);
@@ -99,22 +109,35 @@ pub(super) async fn consume_directly(context: Arc<Context>, direct: DirectMessag
     };
     let clock = &context.link.clock;
     let started_ms = clock.now_ms();
-    let consumed = context
-        .listener
-        .consume(message, context.options.consume_timeout)
-        .await;
+    let consume_result = match &context.listener {
+        Listener::Concurrent(call) => {
+            let time = Some(context.options.consume_timeout);
+            shown(call.consume(vec![message], time).await, |outcomes| {
+                outcomes.of(0) == Outcome::Done
+            })
+        }
+        Listener::Ordered(call) => shown(call.consume(vec![message], None).await, |result| {
+            *result == OrderedResult::Success
+        }),
+        Listener::Polled(_) => {
+            let remark = "the consumer has no listener: its application polls";
+            let refusal = Refusal::new(ResponseCode::SYSTEM_ERROR, remark);
+            return direct.responder.refuse(refusal);
+        }
+    };
     let result = ConsumeMessageDirectlyResult {
-        consume_result: Some(shown(consumed)),
+        consume_result: Some(consume_result),
+        order: context.listener.is_ordered(),
         spent_time_mills: clock.now_ms() - started_ms,
         ..ConsumeMessageDirectlyResult::default()
     };
     direct.responder.send(with_json(&result));
 }
 
-fn shown(consumed: Consumed) -> CMResult {
+fn shown<R>(consumed: Consumed<R>, is_success: impl Fn(&R) -> bool) -> CMResult {
     match consumed {
-        Consumed::Success => CMResult::Success,
-        Consumed::Later | Consumed::TimedOut => CMResult::Later,
+        Consumed::Ended(result) if is_success(&result) => CMResult::Success,
+        Consumed::Ended(_) | Consumed::TimedOut => CMResult::Later,
         Consumed::Panicked => CMResult::ThrowException,
     }
 }

@@ -3,36 +3,68 @@
 
 mod batch;
 mod builder;
+mod deliver;
+mod health;
+mod hook;
+mod in_flight;
+mod linger;
 mod queue_choice;
+mod recall;
+mod request_reply;
 mod retry;
+mod select;
 mod send_request;
+pub(crate) mod trace;
+mod transaction;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use thrustmq_proto_compat::body::MessageQueue;
-use thrustmq_remoting::{CallError, Refusal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use thrustmq_proto_compat::message::property_name;
 use tokio::task::JoinHandle;
 use tracing::debug;
 
 pub use builder::ProducerBuilder;
+pub use hook::{SendHook, Sent};
+pub use request_reply::{RequestError, Requester};
+pub use select::{at_random, by_hash};
 pub use send_request::{SendReceipt, SendStatus};
+pub use transaction::{Resolution, Transaction, TransactionError, TransactionProducer};
 
-use crate::error::{BatchSendError, RouteError, SendError};
+use crate::error::{RouteError, SendError};
 use crate::heartbeat::{self, Heartbeat};
 use crate::link::Link;
-use crate::message::Message;
-use crate::route::TopicRoute;
+use crate::message::{Message, MessageError};
 use crate::stop::StopSource;
-use builder::DeliveryOptions;
+use deliver::{Delivery, DeliveryOptions, master_address};
+use health::BrokerHealth;
+use hook::Hooks;
+use in_flight::{InFlight, Place};
+use linger::Linger;
 use queue_choice::QueueChoice;
-use retry::Tries;
 use send_request::{SendRequest, Sender};
+use trace::TraceTask;
+
+/// How long sends that are broken off may take to say so.
+const ABORT_WAIT: Duration = Duration::from_secs(1);
 
 /// Sends messages. Cheap to clone; all clones share connections and routes.
 ///
 /// Call [`Producer::shutdown`] at the end: it waits for what is under way. A producer that is only
 /// dropped stops its background task, and brokers see its connections close.
+///
+/// ```no_run
+/// use thrustmq_client::{Message, Producer};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let producer = Producer::builder("shop").name_servers("127.0.0.1:9876").start().await?;
+/// let receipt = producer.send(Message::new("orders", "4711").tag("paid")).await?;
+/// println!("{} is in {}", receipt.msg_id, receipt.queue);
+/// producer.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Producer {
     inner: Arc<Inner>,
@@ -41,26 +73,40 @@ pub struct Producer {
 #[derive(Debug)]
 struct Inner {
     link: Arc<Link>,
+    heartbeat: Heartbeat,
     sender: Sender,
-    options: DeliveryOptions,
-    choice: QueueChoice,
-    /// One permit for each send under way.
-    in_flight: Arc<Semaphore>,
+    delivery: Delivery,
+    in_flight: InFlight,
+    hooks: Hooks,
+    linger: Option<Linger>,
+    /// Sends traces; taken by shutdown.
+    tracing: Mutex<Option<TraceTask>>,
+    /// Ends the heartbeat.
     stop: StopSource,
     /// The heartbeat; taken by shutdown.
     background: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// A try that failed.
-struct Failure {
-    broker_name: String,
-    cause: CallError,
+/// What a producer is made of.
+struct Parts {
+    link: Arc<Link>,
+    sender: Sender,
+    heartbeat: Heartbeat,
+    options: DeliveryOptions,
+    extras: Extras,
 }
 
-/// What to do about it.
-enum TryError {
-    Final(SendError),
-    Again(Failure),
+/// What only some producers have.
+struct Extras {
+    hooks: Hooks,
+    linger: Option<Linger>,
+    tracing: Option<TraceTask>,
+}
+
+/// A message that passed the hooks.
+struct Passed {
+    message: Message,
+    started_ms: i64,
 }
 
 impl Producer {
@@ -69,42 +115,114 @@ impl Producer {
         ProducerBuilder::new(group)
     }
 
-    fn run(
-        link: Arc<Link>,
-        sender: Sender,
-        heartbeat: Heartbeat,
-        options: DeliveryOptions,
-    ) -> Self {
+    fn run(parts: Parts) -> Self {
+        let Parts {
+            link,
+            sender,
+            heartbeat,
+            options,
+            extras,
+        } = parts;
         let stop = StopSource::new();
-        let beating = heartbeat::keep_alive(link.clone(), heartbeat, stop.signal());
-        let start = link.id.instance as usize;
+        let beating = heartbeat::keep_alive(link.clone(), heartbeat.clone(), stop.signal());
+        let in_flight = InFlight::new(options.in_flight);
+        let delivery = Delivery {
+            link: link.clone(),
+            options,
+            choice: QueueChoice::starting_at(link.id.instance as usize),
+            health: BrokerHealth::default(),
+            abort: StopSource::new(),
+        };
         Self {
             inner: Arc::new(Inner {
                 link,
+                heartbeat,
                 sender,
-                options,
-                choice: QueueChoice::starting_at(start),
-                in_flight: Arc::new(Semaphore::new(options.in_flight_max as usize)),
+                delivery,
+                in_flight,
+                hooks: extras.hooks,
+                linger: extras.linger,
+                tracing: Mutex::new(extras.tracing),
                 stop,
                 background: Mutex::new(Some(tokio::spawn(beating))),
             }),
         }
     }
 
-    /// Sends a message and waits until a broker has stored it.
+    /// Sends a message and waits until a broker has stored it. The queue is the next in turn.
     ///
     /// # Errors
     /// See [`SendError`]. After a timeout the message may be stored nonetheless.
     pub async fn send(&self, message: Message) -> Result<SendReceipt, SendError> {
-        let inner = &self.inner;
-        let mut request = SendRequest::of(&inner.sender, &message, inner.link.clock.now_ms())?;
-        let _permit = inner.permit().await?;
-        inner.deliver(&mut request).await
+        self.inner.send(message, None).await
+    }
+
+    /// Sends a message to this queue, in one try: it never goes to another.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and if the queue is of another topic.
+    pub async fn send_to(
+        &self,
+        queue: &MessageQueue,
+        message: Message,
+    ) -> Result<SendReceipt, SendError> {
+        if queue.topic != message.topic() {
+            let mistake = MessageError::QueueOfOtherTopic {
+                topic: message.topic().to_owned(),
+                queue_topic: queue.topic.clone(),
+            };
+            return Err(mistake.into());
+        }
+        self.inner.send(message, Some(queue)).await
+    }
+
+    /// Sends a message to the queue that `select` chooses: it gets the topic's queues and the message,
+    /// and returns the place of one among them. [`by_hash`] and [`at_random`] are ready-made. There is
+    /// one try: the message goes there or nowhere.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and if there is no such queue.
+    pub async fn send_selected(
+        &self,
+        message: Message,
+        select: impl FnOnce(&[MessageQueue], &Message) -> usize + Send,
+    ) -> Result<SendReceipt, SendError> {
+        let queue = self.inner.select(&message, select).await?;
+        self.inner.send(message, Some(&queue)).await
+    }
+
+    /// Sends a message that is to be consumed after those sent before it with the same sharding key
+    /// (an order number, for instance): all of them go to one queue, which an orderly consumer reads
+    /// in order. Wait for each before you send the next.
+    ///
+    /// When it fails it is not sent to another queue, for that would break the order; the application
+    /// decides whether to send it again or to stop.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_ordered(
+        &self,
+        message: Message,
+        sharding_key: impl AsRef<str>,
+    ) -> Result<SendReceipt, SendError> {
+        let key = sharding_key.as_ref();
+        let message = message.with_system(property_name::SHARDING_KEY, key);
+        self.send_selected(message, by_hash(key)).await
+    }
+
+    /// The queues of a topic that messages can be sent to, ordered by broker and number. A topic that
+    /// does not exist has those that its creation will give it.
+    ///
+    /// # Errors
+    /// See [`RouteError`].
+    pub async fn publish_queues(&self, topic: &str) -> Result<Vec<MessageQueue>, RouteError> {
+        self.inner.queues(topic).await
     }
 
     /// Sends a message and returns; `done` gets the outcome, on the runtime's threads.
     ///
-    /// Waits only while [`ProducerBuilder::in_flight_max`] sends are under way.
+    /// Waits only while as much is under way as [`ProducerBuilder::in_flight_max`] and
+    /// [`ProducerBuilder::in_flight_bytes_max`] allow.
     ///
     /// # Errors
     /// The message is at fault, or the producer shut down; `done` is not called then.
@@ -114,14 +232,18 @@ impl Producer {
         done: impl FnOnce(Result<SendReceipt, SendError>) + Send + 'static,
     ) -> Result<(), SendError> {
         let inner = self.inner.clone();
-        let mut request = SendRequest::of(&inner.sender, &message, inner.link.clock.now_ms())?;
-        let permit = inner.permit().await?;
-        tokio::spawn(async move {
-            let outcome = inner.deliver(&mut request).await;
-            done(outcome);
-            drop(permit);
-        });
-        Ok(())
+        let passed = inner.pass(message)?;
+        match inner.accept(&passed.message).await {
+            Err(cause) => inner.tell(&passed, Err(cause)).map(drop),
+            Ok((mut request, place)) => {
+                tokio::spawn(async move {
+                    let sent = inner.delivery.deliver(&mut request, None).await;
+                    done(inner.tell(&passed, sent));
+                    drop(place);
+                });
+                Ok(())
+            }
+        }
     }
 
     /// Sends a message without waiting for an answer: fast, and without any promise.
@@ -130,16 +252,20 @@ impl Producer {
     /// The message is at fault, no broker is known, or none can be reached.
     pub async fn send_oneway(&self, message: Message) -> Result<(), SendError> {
         let inner = &self.inner;
-        let mut request = SendRequest::of(&inner.sender, &message, inner.link.clock.now_ms())?;
-        let _permit = inner.permit().await?;
+        let passed = inner.pass(message)?;
+        let sent = self.write_oneway(&passed.message).await;
+        inner.tell_after(&passed, sent.as_ref().map(|()| None));
+        sent
+    }
+
+    async fn write_oneway(&self, message: &Message) -> Result<(), SendError> {
+        let inner = &self.inner;
+        let (mut request, _place) = inner.accept(message).await?;
         let route = inner.link.publish_route(request.topic()).await?;
-        let queue = inner.queue(&route, request.topic(), None)?;
-        let address = master_address(&route, queue)?;
-        let sent = inner
-            .link
-            .client()
-            .oneway(address, request.command(queue))
-            .await;
+        let queue = inner.delivery.queue(&route, request.topic(), None)?;
+        let address = inner.delivery.address(&route, queue)?;
+        let client = inner.link.client();
+        let sent = client.oneway(&address, request.command(queue)).await;
         sent.map_err(|last| SendError::Exhausted {
             tries: 1,
             elapsed_ms: 0,
@@ -148,208 +274,133 @@ impl Producer {
         })
     }
 
-    /// Sends messages of one topic together: one request, or as many as their size demands. Each
-    /// request is stored as a whole or not at all, and in one queue.
-    ///
-    /// # Errors
-    /// A message cannot travel in a batch (nothing is sent), or a request failed; the error tells
-    /// what is stored and gives the rest back.
-    pub async fn send_batch(
-        &self,
-        messages: Vec<Message>,
-    ) -> Result<Vec<SendReceipt>, BatchSendError> {
-        let inner = &self.inner;
-        let mut stored = Vec::new();
-        let mut requests = Vec::new();
-        let parts = batch::split(&messages, inner.options.batch_bytes_max);
-        for part in &parts {
-            let request = messages.get(part.clone()).unwrap_or_default();
-            match SendRequest::of_batch(&inner.sender, request, inner.link.clock.now_ms()) {
-                Ok(request) => requests.push(request),
-                Err(cause) => return Err(unsent(stored, messages, cause.into())),
-            }
-        }
-        for (request, part) in requests.iter_mut().zip(parts) {
-            let delivered = match inner.permit().await {
-                Ok(_permit) => inner.deliver(request).await,
-                Err(stopped) => Err(stopped),
-            };
-            match delivered {
-                Ok(receipt) => stored.push(receipt),
-                Err(cause) => {
-                    let rest = messages.into_iter().skip(part.start).collect();
-                    return Err(unsent(stored, rest, cause));
-                }
-            }
-        }
-        Ok(stored)
-    }
-
-    /// Waits for the sends under way, says goodbye to the brokers and closes the connections. Later
-    /// sends fail; a second call does nothing.
+    /// Ends the producer. Later sends fail. Those under way get their send timeout to end, and are
+    /// broken off then: each is stored or reported. Says goodbye to the brokers and closes the
+    /// connections; a second call does nothing.
     pub async fn shutdown(&self) {
         let inner = &self.inner;
+        inner.in_flight.close_entry();
+        let linger = inner.linger.as_ref().map(Linger::time);
+        let patience = inner.delivery.options.send_timeout + linger.unwrap_or_default();
+        let is_quiet = inner.in_flight.settled(patience).await;
         inner.stop.stop();
-        let all = inner.in_flight.acquire_many(inner.options.in_flight_max);
-        if tokio::time::timeout(inner.options.send_timeout, all)
-            .await
-            .is_err()
-        {
-            debug!("shut down while sends are under way");
-        }
-        inner.in_flight.close();
-        let background = inner
-            .background
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let background = inner.background.lock();
+        let background = background.unwrap_or_else(PoisonError::into_inner).take();
         let Some(background) = background else {
             return;
         };
         if let Err(cause) = background.await {
             debug!(%cause, "heartbeat task ended badly");
         }
-        heartbeat::unregister(&inner.link, Some(inner.sender.group.clone()), None).await;
+        inner.delivery.abort.stop();
+        let tracing = inner.tracing.lock();
+        let tracing = tracing.unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(tracing) = tracing {
+            tracing.shutdown().await;
+        }
+        if is_quiet {
+            heartbeat::unregister(&inner.link, Some(inner.sender.group.clone()), None).await;
+        }
         inner.link.close().await;
-    }
-}
-
-fn unsent(stored: Vec<SendReceipt>, unsent: Vec<Message>, cause: SendError) -> BatchSendError {
-    BatchSendError {
-        stored,
-        unsent,
-        cause,
+        if !is_quiet && !inner.in_flight.settled(ABORT_WAIT).await {
+            debug!("shut down while sends are under way");
+        }
     }
 }
 
 impl Inner {
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, SendError> {
-        if self.stop.is_stopped() {
-            return Err(SendError::ShutDown);
-        }
-        self.in_flight
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|_| SendError::ShutDown)
+    fn request(&self, message: &Message) -> Result<SendRequest, MessageError> {
+        SendRequest::of(&self.sender, message, self.link.clock.now_ms())
     }
 
-    /// Tries until the message is stored, or there is no use or no time in trying again.
-    async fn deliver(&self, request: &mut SendRequest) -> Result<SendReceipt, SendError> {
-        let clock = &self.link.clock;
-        let started_ms = clock.now_ms();
-        let budget_ms = i64::try_from(self.options.send_timeout.as_millis()).unwrap_or(i64::MAX);
-        let deadline_ms = started_ms.saturating_add(budget_ms);
-        let mut tries = Tries::new(self.options.retries.saturating_add(1), deadline_ms);
-        let mut failed: Option<Failure> = None;
-        loop {
-            let route = self.link.publish_route(request.topic()).await?;
-            let several = route.publishes_to_several_brokers();
-            let Some(time) = tries.begin(clock.now_ms(), several) else {
-                let elapsed_ms = clock.now_ms() - started_ms;
-                return Err(gave_up(
-                    failed,
-                    tries.begun(),
-                    elapsed_ms,
-                    self.options.send_timeout,
-                ));
-            };
-            let failed_broker = failed.as_ref().map(|failure| failure.broker_name.as_str());
-            let queue = self.queue(&route, request.topic(), failed_broker)?;
-            match self.try_once(request, &route, queue, time).await {
-                Ok(receipt) => return Ok(receipt),
-                Err(TryError::Final(error)) => return Err(error),
-                Err(TryError::Again(failure)) => failed = Some(failure),
-            }
-        }
-    }
-
-    async fn try_once(
-        &self,
-        request: &mut SendRequest,
-        route: &TopicRoute,
-        queue: &MessageQueue,
-        time: std::time::Duration,
-    ) -> Result<SendReceipt, TryError> {
-        let broker_name = &queue.broker_name;
-        let address = master_address(route, queue).map_err(TryError::Final)?;
-        let again = |cause| {
-            TryError::Again(Failure {
-                broker_name: broker_name.clone(),
-                cause,
-            })
-        };
-        let answer = self
-            .link
-            .client()
-            .call(address, request.command(queue), time)
-            .await;
-        let answer = answer.map_err(again)?;
-        match request.receipt(queue, &answer) {
-            Some(Ok(receipt)) => return Ok(receipt),
-            Some(Err(cause)) => {
-                return Err(TryError::Final(SendError::BadAnswer {
-                    broker_name: broker_name.clone(),
-                    cause,
-                }));
-            }
-            None => {}
-        }
-        let refusal = Refusal::new(answer.response_code(), answer.remark.unwrap_or_default());
-        if retry::is_retried(refusal.code) {
-            debug!(broker = broker_name, %refusal, "send refused");
-            return Err(again(CallError::Refused(refusal)));
-        }
-        Err(TryError::Final(SendError::Refused {
-            broker_name: broker_name.clone(),
-            refusal,
-        }))
-    }
-
-    fn queue<'a>(
-        &self,
-        route: &'a TopicRoute,
-        topic: &str,
-        failed_broker: Option<&str>,
-    ) -> Result<&'a MessageQueue, SendError> {
-        let queue = self.choice.choose(route.publish_queues(), failed_broker);
-        queue.ok_or_else(|| RouteError::NoQueue(topic.to_owned()).into())
-    }
-}
-
-fn master_address<'a>(route: &'a TopicRoute, queue: &MessageQueue) -> Result<&'a str, SendError> {
-    route
-        .master_address(&queue.broker_name)
-        .ok_or_else(|| SendError::NoBroker {
-            broker_name: queue.broker_name.clone(),
+    /// Shows a message to the hooks.
+    fn pass(&self, mut message: Message) -> Result<Passed, SendError> {
+        self.hooks.before(&mut message)?;
+        Ok(Passed {
+            message,
+            started_ms: self.link.clock.now_ms(),
         })
-}
-
-/// What to tell the application when no try is left. A refusal is told as such: it says what to do.
-fn gave_up(
-    failed: Option<Failure>,
-    tries: u32,
-    elapsed_ms: i64,
-    budget: std::time::Duration,
-) -> SendError {
-    let failure = failed.unwrap_or_else(|| Failure {
-        broker_name: String::new(),
-        cause: CallError::Timeout {
-            addr: "the name server".to_owned(),
-            ms: u64::try_from(budget.as_millis()).unwrap_or(u64::MAX),
-        },
-    });
-    let Failure { broker_name, cause } = failure;
-    if let CallError::Refused(refusal) = cause {
-        return SendError::Refused {
-            broker_name,
-            refusal,
-        };
     }
-    SendError::Exhausted {
-        tries,
-        elapsed_ms,
-        broker_name,
-        last: cause,
+
+    /// Tells the hooks what came of it.
+    fn tell(
+        &self,
+        passed: &Passed,
+        sent: Result<SendReceipt, SendError>,
+    ) -> Result<SendReceipt, SendError> {
+        self.tell_after(passed, sent.as_ref().map(Some));
+        sent
+    }
+
+    fn tell_after(&self, passed: &Passed, outcome: Result<Option<&SendReceipt>, &SendError>) {
+        if self.hooks.are_none() {
+            return; // Not even the time is asked for.
+        }
+        self.hooks.after(&Sent {
+            message: &passed.message,
+            outcome,
+            started_ms: passed.started_ms,
+            elapsed_ms: self.link.clock.now_ms().saturating_sub(passed.started_ms),
+        });
+    }
+
+    /// Checks a message and waits for a place.
+    async fn accept(&self, message: &Message) -> Result<(SendRequest, Place), SendError> {
+        let request = self.request(message)?;
+        let place = self.in_flight.enter(request.body_bytes()).await?;
+        Ok((request, place))
+    }
+
+    async fn send(
+        self: &Arc<Self>,
+        message: Message,
+        fixed: Option<&MessageQueue>,
+    ) -> Result<SendReceipt, SendError> {
+        let passed = self.pass(message)?;
+        let sent = self.send_passed(&passed.message, fixed).await;
+        self.tell(&passed, sent)
+    }
+
+    async fn send_passed(
+        self: &Arc<Self>,
+        message: &Message,
+        fixed: Option<&MessageQueue>,
+    ) -> Result<SendReceipt, SendError> {
+        if let (Some(linger), None) = (&self.linger, fixed)
+            && linger.takes(message, self.sender.compress_above_bytes)
+        {
+            return Box::pin(self.send_lingering(linger, message.clone())).await;
+        }
+        let (mut request, _place) = self.accept(message).await?;
+        self.delivery.deliver(&mut request, fixed).await
+    }
+
+    /// A topic's queues, as the application calls it.
+    async fn queues(&self, topic: &str) -> Result<Vec<MessageQueue>, RouteError> {
+        let namespace = &self.link.namespace;
+        let route = self.link.publish_route(&namespace.wrap(topic)).await?;
+        let mut queues = route.publish_queues().to_vec();
+        for queue in &mut queues {
+            namespace.unwrap(&mut queue.topic);
+        }
+        Ok(queues)
+    }
+
+    async fn select(
+        &self,
+        message: &Message,
+        select: impl FnOnce(&[MessageQueue], &Message) -> usize,
+    ) -> Result<MessageQueue, SendError> {
+        message.check(self.sender.body_bytes_max)?;
+        let queues = self.queues(message.topic()).await?;
+        if queues.is_empty() {
+            return Err(RouteError::NoQueue(message.topic().to_owned()).into());
+        }
+        let index = select(&queues, message);
+        let chosen = queues.get(index).cloned();
+        chosen.ok_or(SendError::NoSuchQueue {
+            index,
+            queues: queues.len(),
+        })
     }
 }

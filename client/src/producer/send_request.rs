@@ -12,26 +12,33 @@ use thrustmq_proto_compat::message::batch::{self, BatchItem};
 use thrustmq_proto_compat::message::compress::{CompressionType, compress};
 use thrustmq_proto_compat::message::id::UniqueKeys;
 use thrustmq_proto_compat::message::{names, properties, property_name, sys_flag};
-use thrustmq_proto_compat::request_code::{SendBatchMessage, SendMessageV2};
+use thrustmq_proto_compat::request_code::{SendBatchMessage, SendMessageV2, SendReplyMessageV2};
 use thrustmq_proto_compat::response_code::ResponseCode;
 use tracing::warn;
 
 use crate::link::AUTO_CREATE_QUEUES;
 use crate::message::{Message, MessageError};
+use crate::namespace::Namespace;
 
 /// Room for the unique key, with its name and both separators.
 const UNIQUE_KEY_BYTES: usize = property_name::UNIQUE_KEY.len() + 56 + 2;
+
+/// The type of a message that answers a request.
+pub(crate) const REPLY: &str = "reply";
 
 /// What a producer adds to each of its messages.
 #[derive(Debug)]
 pub(crate) struct Sender {
     pub(crate) group: String,
+    pub(crate) namespace: Namespace,
     pub(crate) keys: UniqueKeys,
     pub(crate) body_bytes_max: usize,
     pub(crate) compression: CompressionType,
     pub(crate) compression_level: u32,
     /// Longer bodies are compressed.
     pub(crate) compress_above_bytes: usize,
+    /// Whether what is sent is traced.
+    pub(crate) traces: bool,
 }
 
 /// A message on its way; only the queue is still open.
@@ -41,9 +48,20 @@ pub(crate) struct SendRequest {
     body: Bytes,
     /// The id that the application sees; of a batch all of them, with commas between.
     message_id: String,
+    /// Whether the receipt is to tell the region.
+    wants_region: bool,
+    /// It answers a request: brokers push it to the requester.
+    is_reply: bool,
 }
 
 /// How safely a message is stored.
+///
+/// ```
+/// use thrustmq_client::{SendReceipt, SendStatus};
+/// fn is_on_disk(receipt: &SendReceipt) -> bool {
+///     receipt.status != SendStatus::FlushTimedOut
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SendStatus {
     /// As safely as the broker was configured to store it.
@@ -57,6 +75,15 @@ pub enum SendStatus {
 }
 
 /// Where a message went. In every status it *is* stored.
+///
+/// ```no_run
+/// # async fn example(producer: thrustmq_client::Producer) -> Result<(), thrustmq_client::SendError> {
+/// use thrustmq_client::Message;
+/// let receipt = producer.send(Message::new("orders", "4711")).await?;
+/// println!("{} is number {} of {}", receipt.msg_id, receipt.queue_offset, receipt.queue);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SendReceipt {
     /// How safely.
@@ -69,6 +96,13 @@ pub struct SendReceipt {
     pub queue: MessageQueue,
     /// Its number in the queue; of a batch the first.
     pub queue_offset: i64,
+    /// Of the first message of a transaction: the id that brokers give the transaction.
+    pub transaction_id: Option<String>,
+    /// Of a message with `deliver_at` or `deliver_after`: what
+    /// [`Producer::recall`](crate::Producer::recall) takes it back with.
+    pub recall_handle: Option<String>,
+    /// The broker's region, if it wants the message traced and the producer traces.
+    pub(crate) region: Option<String>,
 }
 
 impl SendRequest {
@@ -82,12 +116,17 @@ impl SendRequest {
         let mut text = message.properties_text(UNIQUE_KEY_BYTES)?;
         let message_id = sender.keys.next_key();
         properties::push(&mut text, property_name::UNIQUE_KEY, &message_id);
+        if let Some(namespace) = sender.namespace.name() {
+            properties::push(&mut text, property_name::INSTANCE_ID, namespace);
+        }
         let packed = pack(sender, message.body());
         let sys_flag = packed.sys_flag | transaction_flag(message);
         Ok(Self {
             header: header(sender, message, now_ms, text, sys_flag),
             body: packed.body,
             message_id,
+            wants_region: sender.traces,
+            is_reply: message.system_property(property_name::MESSAGE_TYPE) == Some(REPLY),
         })
     }
 
@@ -129,6 +168,8 @@ impl SendRequest {
             header,
             body: body.into(),
             message_id: ids.join(","),
+            wants_region: sender.traces,
+            is_reply: false,
         })
     }
 
@@ -137,12 +178,19 @@ impl SendRequest {
         &self.header.topic
     }
 
+    /// Bytes of the body, as it travels.
+    pub(crate) fn body_bytes(&self) -> usize {
+        self.body.len()
+    }
+
     /// The command that stores it in `queue`.
     pub(crate) fn command(&mut self, queue: &MessageQueue) -> Command {
         self.header.queue_id = queue.queue_id;
         self.header.broker_name = Some(queue.broker_name.clone());
         let command = if self.header.batch {
             Command::request::<SendBatchMessage>(&self.header)
+        } else if self.is_reply {
+            Command::request::<SendReplyMessageV2>(&self.header)
         } else {
             Command::request::<SendMessageV2>(&self.header)
         };
@@ -169,8 +217,25 @@ impl SendRequest {
                         ..queue.clone()
                     },
                     queue_offset: header.queue_offset,
+                    transaction_id: header.transaction_id,
+                    recall_handle: header.recall_handle,
+                    region: self.wants_region.then(|| region_to_trace(answer)).flatten(),
                 }),
         )
+    }
+}
+
+impl SendReceipt {
+    /// Of the receipt of a batch: that of one of its messages, counted from 0.
+    pub(crate) fn of_message(&self, at: usize) -> Self {
+        let part = |ids: &str| ids.split(',').nth(at).unwrap_or(ids).to_owned();
+        let later = i64::try_from(at).unwrap_or(i64::MAX);
+        Self {
+            msg_id: part(&self.msg_id),
+            offset_msg_id: part(&self.offset_msg_id),
+            queue_offset: self.queue_offset.saturating_add(later),
+            ..self.clone()
+        }
     }
 }
 
@@ -185,6 +250,17 @@ impl SendStatus {
             _ => None,
         }
     }
+}
+
+/// The region that the broker tells, or Java's default for brokers that do not; none if the broker
+/// does not want traces.
+fn region_to_trace(answer: &Command) -> Option<String> {
+    if answer.fields.get(property_name::TRACE_ON) == Some("false") {
+        return None;
+    }
+    let region = answer.fields.get(property_name::MSG_REGION);
+    let region = region.filter(|region| !region.is_empty());
+    Some(region.unwrap_or("DefaultRegion").to_owned())
 }
 
 /// Bytes that a message adds to a batch, or a few more.
@@ -204,7 +280,7 @@ fn header(
 ) -> SendMessageRequestHeaderV2 {
     SendMessageRequestHeaderV2 {
         producer_group: sender.group.clone(),
-        topic: message.topic().to_owned(),
+        topic: sender.namespace.wrap(message.topic()).into_owned(),
         default_topic: names::AUTO_CREATE_TOPIC.to_owned(),
         default_topic_queue_nums: AUTO_CREATE_QUEUES,
         queue_id: 0,
@@ -232,10 +308,7 @@ fn check_for_batch(
     if names::is_retry_topic(message.topic()) {
         return Err(MessageError::NotForBatch("a message for a retry topic"));
     }
-    if message
-        .system_property(property_name::DELAY_LEVEL)
-        .is_some()
-    {
+    if message.is_delayed() {
         return Err(MessageError::NotForBatch("a delayed message"));
     }
     let wait = |m: &Message| m.system_property(property_name::WAIT_STORE_OK) != Some("false");

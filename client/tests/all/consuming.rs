@@ -168,12 +168,24 @@ async fn the_next_member_goes_on_where_the_last_one_stopped() {
     servers.stop().await;
 }
 
+/// How many tasks there are once nothing starts or ends any more: servers connect to each other for a while.
+async fn settled(tasks: impl Fn() -> usize) -> usize {
+    const CALM_LOOKS: u32 = 25;
+    let (mut count, mut calm) = (tasks(), 0);
+    while calm < CALM_LOOKS {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let now = tasks();
+        calm = if now == count { calm + 1 } else { 0 };
+        count = now;
+    }
+    count
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn shutdown_leaves_no_task_behind() {
     let servers = Standalone::start().await;
     let tasks = || Handle::current().metrics().num_alive_tasks();
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let before = tasks();
+    let before = settled(tasks).await;
     let producer = servers.producer().await;
     producer.send(Message::new("t", "x")).await.unwrap();
     let received = Received::default();
@@ -201,8 +213,7 @@ async fn shutdown_leaves_no_task_behind() {
 async fn dropping_without_shutdown_ends_the_tasks_too() {
     let servers = Standalone::start().await;
     let tasks = || Handle::current().metrics().num_alive_tasks();
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let before = tasks();
+    let before = settled(tasks).await;
     let producer = servers.producer().await;
     producer.send(Message::new("t", "x")).await.unwrap();
     let listener = |_| async { ConsumeResult::Success };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use thrustmq_client::{Admin, ConsumeResult, Message, NewTopic, PushConsumer};
@@ -124,8 +124,8 @@ async fn more_members_than_queues_leave_some_idle() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_stops_and_starts_under_load_costs_nothing() {
-    let servers = Standalone::start().await;
-    let mut other = servers.add_broker("broker-b").await;
+    let mut servers = Standalone::start().await;
+    servers.add_broker("broker-b").await;
     let admin = Admin::connect(servers.name_servers()).await.unwrap();
     let topic = NewTopic::named("t").queues(4);
     let on = admin.create_topic("DefaultCluster", &topic).await.unwrap();
@@ -142,34 +142,37 @@ async fn a_broker_that_stops_and_starts_under_load_costs_nothing() {
     let consumer = member(&servers, &received).await;
 
     let is_over = Arc::new(AtomicBool::new(false));
+    let counts = [Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0))];
     let (sending, ending) = (producer.clone(), is_over.clone());
+    let [all, on_other] = counts.clone();
     let sender = tokio::spawn(async move {
         let mut acknowledged = Vec::new();
         while !ending.load(Ordering::Relaxed) {
             let body = format!("{:05}", acknowledged.len());
             let receipt = sending.send(Message::new("t", body.clone())).await.unwrap();
-            acknowledged.push((body, receipt.queue.broker_name));
+            acknowledged.push(body);
+            all.fetch_add(1, Ordering::Relaxed);
+            if receipt.queue.broker_name == "broker-b" {
+                on_other.fetch_add(1, Ordering::Relaxed);
+            }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         acknowledged
     });
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    other.stop().await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    other.start().await;
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let more = async |what: &str, which: usize| {
+        let count = || counts[which].load(Ordering::Relaxed);
+        let wanted = count() + 50;
+        wait_until(what, || count() >= wanted).await;
+    };
+    more("messages on the broker that is to stop", 1).await;
+    servers.stop_broker("broker-b").await;
+    more("messages while it is stopped", 0).await;
+    servers.start_broker("broker-b").await;
+    more("messages on the broker that was restarted", 1).await;
     is_over.store(true, Ordering::Relaxed);
     let acknowledged = sender.await.unwrap();
-    let on_other = acknowledged
-        .iter()
-        .filter(|(_, broker)| broker == "broker-b")
-        .count();
-    assert!(
-        on_other > 100,
-        "only {on_other} went to the broker that was restarted"
-    );
 
-    let expected: BTreeSet<_> = acknowledged.into_iter().map(|(body, _)| body).collect();
+    let expected: BTreeSet<_> = acknowledged.into_iter().collect();
     let missing = || {
         let got: BTreeSet<_> = received.bodies().into_iter().collect();
         expected.difference(&got).count()
@@ -177,7 +180,6 @@ async fn a_broker_that_stops_and_starts_under_load_costs_nothing() {
     wait_until("every acknowledged message", || missing() == 0).await;
     consumer.shutdown().await;
     producer.shutdown().await;
-    other.stop().await;
     admin.close().await;
     servers.stop().await;
 }

@@ -1,25 +1,19 @@
-//! A name server and a broker on free ports, in a directory of their own.
+//! What most tests need: servers, patient clients, and a place for what listeners get.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tempfile::TempDir;
-use thrustmq_broker::config::BrokerConfig;
-use thrustmq_broker::{BrokerOptions, BrokerServer};
+use thrustmq_client::testing::{self, BROKER};
 use thrustmq_client::{
-    Clock, ConsumeFrom, Producer, PushConsumer, PushConsumerBuilder, ReceivedMessage,
+    Admin, ConsumeFrom, NewTopic, Producer, PushConsumer, PushConsumerBuilder, ReceivedMessage,
 };
-use thrustmq_namesrv::{NameServer, NamesrvConfig, NamesrvOptions};
 
 /// What a test waits for comes within this, or not at all.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Standalone {
-    name_server: NameServer,
-    broker: BrokerServer,
-    config: BrokerConfig,
-    _directory: TempDir,
+    servers: testing::Standalone,
 }
 
 impl Standalone {
@@ -29,58 +23,26 @@ impl Standalone {
 
     /// With these keys of the broker's configuration.
     pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let file = |name: &str| directory.path().join(name).display().to_string();
-        let namesrv = NamesrvConfig {
-            bind_address: "127.0.0.1".into(),
-            listen_port: 0,
-            kv_config_path: file("kvConfig.json"),
-            config_store_path: Some(file("namesrv.properties")),
-            ..NamesrvConfig::default()
-        };
-        let options = NamesrvOptions {
-            config: namesrv,
-            config_file: None,
-        };
-        let name_server = NameServer::start(options, Clock::system()).await.unwrap();
-        let mut config = BrokerConfig {
-            namesrv_addr: Some(name_server.local_addr().to_string()),
-            bind_address: "127.0.0.1".into(),
-            broker_ip1: "127.0.0.1".into(),
-            broker_name: "broker-a".into(),
-            listen_port: 0,
-            store_root_dir: file("store"),
-            commit_log_file_bytes: 16 << 20,
-            consume_queue_file_bytes: 20_000,
-            index_slots: 1_000,
-            index_entries: 10_000,
-            ..BrokerConfig::default()
-        };
+        let mut builder = testing::Standalone::builder();
         for (key, value) in settings {
-            config.set(key, value).unwrap();
+            builder = builder.broker_setting(*key, *value);
         }
-        let broker = start_broker(&config).await;
-        // The same port again if the broker is started again.
-        config.listen_port = broker.addresses().listen.port();
-        Self {
-            name_server,
-            broker,
-            config,
-            _directory: directory,
-        }
+        let servers = builder.start().await.unwrap();
+        Self { servers }
     }
 
     pub(crate) fn name_servers(&self) -> String {
-        self.name_server.local_addr().to_string()
+        self.servers.name_servers()
     }
 
     pub(crate) fn broker_address(&self) -> String {
-        self.broker.addresses().listen.to_string()
+        self.servers.broker_address(BROKER).unwrap()
     }
 
     pub(crate) async fn producer(&self) -> Producer {
         let builder = Producer::builder("test-producers").name_servers(self.name_servers());
-        builder.start().await.unwrap()
+        let patient = builder.send_timeout(Duration::from_secs(20));
+        patient.start().await.unwrap()
     }
 
     /// A consumer of a group that begins with the oldest message.
@@ -90,60 +52,45 @@ impl Standalone {
             .consume_from(ConsumeFrom::FirstOffset)
     }
 
-    /// A second broker at the same name server.
-    pub(crate) async fn add_broker(&self, name: &str) -> SecondBroker {
-        let directory = tempfile::tempdir().unwrap();
-        let mut config = BrokerConfig {
-            broker_name: name.into(),
-            listen_port: 0,
-            store_root_dir: directory.path().display().to_string(),
-            ..self.config.clone()
-        };
-        let broker = start_broker(&config).await;
-        config.listen_port = broker.addresses().listen.port();
-        SecondBroker {
-            broker: Some(broker),
-            config,
-            _directory: directory,
-        }
+    /// Creates topic `t`, and waits until clients find it.
+    pub(crate) async fn create_topic(&self, queues: u16) {
+        let admin = Admin::connect(self.name_servers()).await.unwrap();
+        let topic = NewTopic::named("t").queues(queues);
+        admin.create_topic("DefaultCluster", &topic).await.unwrap();
+        wait_until_async("the topic's route", async || admin.route("t").await.is_ok()).await;
+        admin.close().await;
     }
 
-    pub(crate) async fn restart_broker(self) -> Self {
-        self.broker.shutdown().await;
-        let broker = start_broker(&self.config).await;
-        Self { broker, ..self }
+    /// A second broker at the same name server.
+    pub(crate) async fn add_broker(&mut self, name: &str) {
+        self.servers.add_broker(name).await.unwrap();
+    }
+
+    pub(crate) async fn stop_broker(&mut self, name: &str) {
+        self.servers.stop_broker(name).await;
+    }
+
+    pub(crate) async fn start_broker(&mut self, name: &str) {
+        self.servers.start_broker(name).await.unwrap();
+    }
+
+    pub(crate) async fn stop_name_server(&mut self) {
+        self.servers.stop_name_server().await;
+    }
+
+    pub(crate) async fn start_name_server(&mut self) {
+        self.servers.start_name_server().await.unwrap();
+    }
+
+    pub(crate) async fn restart_broker(mut self) -> Self {
+        self.stop_broker(BROKER).await;
+        self.start_broker(BROKER).await;
+        self
     }
 
     pub(crate) async fn stop(self) {
-        self.broker.shutdown().await;
-        self.name_server.shutdown().await;
+        drop(self.servers);
     }
-}
-
-pub(crate) struct SecondBroker {
-    broker: Option<BrokerServer>,
-    config: BrokerConfig,
-    _directory: TempDir,
-}
-
-impl SecondBroker {
-    pub(crate) async fn stop(&mut self) {
-        if let Some(broker) = self.broker.take() {
-            broker.shutdown().await;
-        }
-    }
-
-    pub(crate) async fn start(&mut self) {
-        self.broker = Some(start_broker(&self.config).await);
-    }
-}
-
-async fn start_broker(config: &BrokerConfig) -> BrokerServer {
-    let options = BrokerOptions {
-        config: config.clone(),
-        ..BrokerOptions::default()
-    };
-    BrokerServer::start(options, Clock::system()).await.unwrap()
 }
 
 /// Collects what listeners get.

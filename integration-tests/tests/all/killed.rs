@@ -3,13 +3,14 @@
 //! SIGKILL takes the process and leaves the page cache, so that even with an asynchronous flush nothing may be missing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Context;
-use thrustmq_integration_tests::cluster::standalone_command;
-use thrustmq_integration_tests::ports::free_port;
-use thrustmq_integration_tests::server::Server;
+use thrustmq_integration_tests::requests;
+use thrustmq_integration_tests::victim::Victim;
 use thrustmq_integration_tests::wait::wait_for;
 use thrustmq_integration_tests::wire::{self, RawConnection};
 use thrustmq_proto_compat::message::record::{self, CheckBody};
@@ -19,13 +20,14 @@ const WRITERS: u64 = 4;
 const QUEUES: u64 = 4;
 /// Requests that a writer has under way at one time.
 const WINDOW: u64 = 32;
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Answers at least before a kill, on a slow machine too: most kills come later.
+const ANSWERS_MIN: usize = 2 * WINDOW as usize;
 const TOPIC: &str = "Killed";
 const SEED_VARIABLE: &str = "THRUSTMQ_KILL_SEED";
 
 const SEND_MESSAGE_V2: i32 = 310;
-const PULL_MESSAGE: i32 = 11;
 const QUERY_MESSAGE: i32 = 12;
-const GET_MAX_OFFSET: i32 = 30;
 
 #[test]
 fn fifty_kills_lose_nothing_with_asynchronous_flush() -> anyhow::Result<()> {
@@ -53,20 +55,27 @@ type Written = Vec<(Place, String)>;
 fn survive(flush: &str) -> anyhow::Result<()> {
     let mut random = Random::from_environment();
     eprintln!("{flush}: {SEED_VARIABLE}={}", random.0);
-    let victim = Victim::new(flush)?;
+    let mut settings = SETTINGS.to_vec();
+    let flush_setting = format!("flushDiskType={flush}");
+    settings.push(&flush_setting);
+    let mut victim = Victim::new(&settings)?;
     let mut acknowledged = Acknowledged::new();
     for run in 0..KILLS {
-        let mut server = victim.start(run)?;
+        victim.spawn()?;
         // One in five dies while it starts, perhaps while it recovers from the kill before.
         if run % 5 == 4 {
             thread::sleep(Duration::from_millis(random.below(40)));
-            server.kill()?;
+            victim.kill()?;
             continue;
         }
-        server.wait_for_log("ready after")?;
-        let writers = victim.write(run)?;
+        victim.server()?.wait_for_log("ready after")?;
+        let answers = Arc::new(AtomicUsize::new(0));
+        let writers = write(&victim, run, &answers)?;
         thread::sleep(Duration::from_millis(50 + random.below(250)));
-        server.kill()?;
+        wait_for("some answers", PATIENCE, || {
+            Ok((answers.load(Ordering::Relaxed) >= ANSWERS_MIN).then_some(()))
+        })?;
+        victim.kill()?;
         for writer in writers {
             let places = writer
                 .join()
@@ -80,97 +89,75 @@ fn survive(flush: &str) -> anyhow::Result<()> {
             }
         }
     }
-    let mut server = victim.start(KILLS)?;
-    server.wait_for_log("ready after")?;
-    victim.check(&acknowledged)?;
+    victim.start()?;
+    check(&victim, &acknowledged)?;
     eprintln!(
         "{flush}: {} messages acknowledged over {KILLS} kills",
         acknowledged.len()
     );
     anyhow::ensure!(acknowledged.len() > 1_000, "hardly any load");
-    server.finish(&[])
+    victim.stop(&[])
 }
 
-/// A server that is started on the same directory and ports every time.
-struct Victim {
-    directory: tempfile::TempDir,
-    flush: String,
-    namesrv_port: u16,
-    broker_port: u16,
+// Small files, so that kills come at their borders too.
+const SETTINGS: &[&str] = &[
+    "mappedFileSizeCommitLog=1048576",
+    "mappedFileSizeConsumeQueue=20000",
+    "maxHashSlotNum=1000",
+    "maxIndexNum=5000",
+    "defaultTopicQueueNums=4",
+];
+
+fn write(
+    victim: &Victim,
+    run: u64,
+    answers: &Arc<AtomicUsize>,
+) -> anyhow::Result<Vec<JoinHandle<anyhow::Result<Written>>>> {
+    let start = |writer| {
+        let (broker, answers) = (victim.broker(), Arc::clone(answers));
+        let write = move || write_until_killed(&broker, run, writer, &answers);
+        Ok(thread::Builder::new()
+            .name(format!("writer-{writer}"))
+            .spawn(write)?)
+    };
+    (0..WRITERS).map(start).collect()
 }
 
-impl Victim {
-    fn new(flush: &str) -> anyhow::Result<Self> {
-        Ok(Self {
-            directory: tempfile::tempdir()?,
-            flush: flush.to_owned(),
-            namesrv_port: free_port()?,
-            broker_port: free_port()?,
-        })
-    }
-
-    fn start(&self, run: u64) -> anyhow::Result<Server> {
-        // Small files, so that kills come at their borders too.
-        let settings = [
-            "mappedFileSizeCommitLog=1048576",
-            "mappedFileSizeConsumeQueue=20000",
-            "maxHashSlotNum=1000",
-            "maxIndexNum=5000",
-            "defaultTopicQueueNums=4",
-            &format!("flushDiskType={}", self.flush),
-        ];
-        let ports = (self.namesrv_port, self.broker_port);
-        let command = standalone_command(self.directory.path(), ports, &settings);
-        Server::start(command, self.directory.path(), &format!("run-{run}"))
-    }
-
-    fn broker(&self) -> String {
-        format!("127.0.0.1:{}", self.broker_port)
-    }
-
-    fn write(&self, run: u64) -> anyhow::Result<Vec<JoinHandle<anyhow::Result<Written>>>> {
-        let start = |writer| {
-            let broker = self.broker();
-            let write = move || write_until_killed(&broker, run, writer);
-            Ok(thread::Builder::new()
-                .name(format!("writer-{writer}"))
-                .spawn(write)?)
-        };
-        (0..WRITERS).map(start).collect()
-    }
-
-    /// Everything acknowledged is at its place; places have no gap, and no message has two.
-    fn check(&self, acknowledged: &Acknowledged) -> anyhow::Result<()> {
-        let mut connection = RawConnection::open(&self.broker())?;
-        let mut bodies = HashSet::new();
-        for queue_id in 0..QUEUES as i32 {
-            let end = wait_for_end(&mut connection, queue_id, acknowledged)?;
-            let messages = read_queue(&mut connection, queue_id, end)?;
-            for (number, body) in (0..).zip(&messages) {
-                let place = Place {
-                    queue_id,
-                    queue_offset: number,
-                };
-                anyhow::ensure!(
-                    bodies.insert(body.clone()),
-                    "{body} is there twice, again at {place:?}"
-                );
-                if let Some(expected) = acknowledged.get(&place) {
-                    anyhow::ensure!(body == expected, "{place:?} holds {body}, not {expected}");
-                }
+/// Everything acknowledged is at its place; places have no gap, and no message has two.
+fn check(victim: &Victim, acknowledged: &Acknowledged) -> anyhow::Result<()> {
+    let mut connection = victim.connect()?;
+    let mut bodies = HashSet::new();
+    for queue_id in 0..QUEUES as i32 {
+        let messages = read_queue(&mut connection, queue_id, acknowledged)?;
+        for (number, body) in (0..).zip(&messages) {
+            let place = Place {
+                queue_id,
+                queue_offset: number,
+            };
+            anyhow::ensure!(
+                bodies.insert(body.clone()),
+                "{body} is there twice, again at {place:?}"
+            );
+            if let Some(expected) = acknowledged.get(&place) {
+                anyhow::ensure!(body == expected, "{place:?} holds {body}, not {expected}");
             }
         }
-        let missing = acknowledged.values().find(|body| !bodies.contains(*body));
-        anyhow::ensure!(missing.is_none(), "acknowledged and gone: {missing:?}");
-        for body in acknowledged.values().step_by(acknowledged.len() / 100 + 1) {
-            by_key(&mut connection, body)?;
-        }
-        Ok(())
     }
+    let missing = acknowledged.values().find(|body| !bodies.contains(*body));
+    anyhow::ensure!(missing.is_none(), "acknowledged and gone: {missing:?}");
+    for body in acknowledged.values().step_by(acknowledged.len() / 100 + 1) {
+        by_key(&mut connection, body)?;
+    }
+    Ok(())
 }
 
 /// Sends windows of requests until the connection breaks; the places of what was acknowledged.
-fn write_until_killed(broker: &str, run: u64, writer: u64) -> anyhow::Result<Written> {
+fn write_until_killed(
+    broker: &str,
+    run: u64,
+    writer: u64,
+    answers: &AtomicUsize,
+) -> anyhow::Result<Written> {
     let mut acknowledged = Vec::new();
     let Ok(mut connection) = RawConnection::open(broker) else {
         return Ok(acknowledged);
@@ -193,6 +180,7 @@ fn write_until_killed(broker: &str, run: u64, writer: u64) -> anyhow::Result<Wri
                 .context("an answer to nothing")?;
             anyhow::ensure!(answer.code == 0, "{body}: {answer:?}");
             acknowledged.push((place_in(&answer)?, body));
+            answers.fetch_add(1, Ordering::Relaxed);
         }
     }
     Ok(acknowledged)
@@ -230,73 +218,39 @@ fn place_in(answer: &wire::Answer) -> anyhow::Result<Place> {
     })
 }
 
-/// Queues are written behind the log: waits until the acknowledged messages can be seen.
-fn wait_for_end(
-    connection: &mut RawConnection,
-    queue_id: i32,
-    acknowledged: &Acknowledged,
-) -> anyhow::Result<i64> {
-    let last = acknowledged
-        .keys()
-        .rfind(|place| place.queue_id == queue_id);
-    let least = last.map_or(0, |last| last.queue_offset + 1);
-    let queue_id = queue_id.to_string();
-    let fields = [("topic", TOPIC), ("queueId", queue_id.as_str())];
-    wait_for("the acknowledged messages", Duration::from_secs(10), || {
-        let answer = connection.call(GET_MAX_OFFSET, &fields, b"")?;
-        let end: i64 = answer.fields["offset"]
-            .as_str()
-            .context("an offset")?
-            .parse()?;
-        Ok((end >= least).then_some(end))
-    })
-}
-
 /// All messages of a queue, in order; each must carry the number at which it is found.
 fn read_queue(
     connection: &mut RawConnection,
     queue_id: i32,
-    end: i64,
+    acknowledged: &Acknowledged,
 ) -> anyhow::Result<Vec<String>> {
+    let last = acknowledged
+        .keys()
+        .rfind(|place| place.queue_id == queue_id);
+    let least = last.map_or(0, |last| last.queue_offset + 1);
+    let pulled = requests::pull_all(
+        connection,
+        TOPIC,
+        queue_id,
+        usize::try_from(least)?,
+        PATIENCE,
+    )?;
     let mut messages = Vec::new();
-    while (messages.len() as i64) < end {
-        let answer = pull(connection, queue_id, messages.len() as i64)?;
-        let mut rest = answer.body.as_slice();
-        while !rest.is_empty() {
-            let view = record::check(rest, CheckBody::Crc)?;
-            anyhow::ensure!(
-                view.queue_offset == messages.len() as i64,
-                "{view:?} out of place"
-            );
-            let body = std::str::from_utf8(view.body)?;
-            messages.push(body.split(' ').next().unwrap_or_default().to_owned());
-            rest = rest.get(view.record_bytes..).context("a whole record")?;
-        }
+    for (number, message) in (0..).zip(pulled) {
+        anyhow::ensure!(
+            message.queue_offset == number,
+            "{message:?} is out of place"
+        );
+        messages.push(
+            message
+                .body
+                .split(' ')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+        );
     }
     Ok(messages)
-}
-
-fn pull(
-    connection: &mut RawConnection,
-    queue_id: i32,
-    offset: i64,
-) -> anyhow::Result<wire::Answer> {
-    let (queue_id, offset) = (queue_id.to_string(), offset.to_string());
-    let fields = [
-        ("consumerGroup", "killed-consumer"),
-        ("topic", TOPIC),
-        ("queueId", queue_id.as_str()),
-        ("queueOffset", offset.as_str()),
-        ("maxMsgNums", "32"),
-        ("sysFlag", "4"),
-        ("commitOffset", "0"),
-        ("suspendTimeoutMillis", "0"),
-        ("subscription", "*"),
-        ("subVersion", "0"),
-    ];
-    let answer = connection.call(PULL_MESSAGE, &fields, b"")?;
-    anyhow::ensure!(answer.code == 0, "queue {queue_id} at {offset}: {answer:?}");
-    Ok(answer)
 }
 
 fn by_key(connection: &mut RawConnection, key: &str) -> anyhow::Result<()> {
@@ -307,7 +261,12 @@ fn by_key(connection: &mut RawConnection, key: &str) -> anyhow::Result<()> {
         ("beginTimestamp", "0"),
         ("endTimestamp", "9999999999999"),
     ];
-    let answer = connection.call(QUERY_MESSAGE, &fields, b"")?;
+    // The index comes behind the queues.
+    let answer = wait_for("the key", PATIENCE, || {
+        let answer = connection.call(QUERY_MESSAGE, &fields, b"")?;
+        Ok((!answer.body.is_empty()).then_some(answer))
+    })
+    .with_context(|| key.to_owned())?;
     let view = record::check(&answer.body, CheckBody::Crc)
         .with_context(|| format!("{key}: {answer:?}"))?;
     anyhow::ensure!(view.body.starts_with(key.as_bytes()), "{key}: {view:?}");

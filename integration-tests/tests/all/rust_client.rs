@@ -1,5 +1,19 @@
 //! Our client crate against both kinds of servers.
 
+mod admin;
+mod connect;
+mod failing;
+mod killed;
+mod lite_pull;
+mod memory;
+mod mirror;
+mod pop;
+mod pull;
+mod push;
+mod sending;
+mod traces;
+mod transactions;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,11 +24,12 @@ use thrustmq_client::{
 };
 use thrustmq_integration_tests::cluster::Cluster;
 use thrustmq_integration_tests::toolchain;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 const TOPIC: &str = "RustTopic";
 const EACH: usize = 20;
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 #[test]
 fn our_client_works_with_our_servers() -> anyhow::Result<()> {
@@ -33,12 +48,48 @@ fn our_client_works_with_java_servers() -> anyhow::Result<()> {
     cluster.stop(&[])
 }
 
+#[test]
+fn our_client_loses_nothing_when_a_broker_is_killed() -> anyhow::Result<()> {
+    let mut cluster = Cluster::with_our_namesrv()?;
+    cluster.add_our_broker("broker-a")?;
+    cluster.add_our_broker("broker-b")?;
+    killed::run(&mut cluster)?;
+    cluster.stop(&[])
+}
+
+#[test]
+fn the_memory_of_our_client_is_level() -> anyhow::Result<()> {
+    let cluster = Cluster::standalone(&[])?;
+    memory::run(&cluster.namesrv())?;
+    cluster.stop(&[])
+}
+
 fn run(cluster: &Cluster) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let namesrv = cluster.namesrv();
+    runtime()?.block_on(async {
+        tokio::try_join!(
+            send_and_receive(&namesrv),
+            transactions::run(&namesrv),
+            admin::run(&namesrv),
+            connect::run(&namesrv),
+            push::run(&namesrv),
+            lite_pull::run(&namesrv),
+            pop::run(&namesrv),
+            failing::run(&namesrv),
+            pull::run(&namesrv),
+            mirror::run(&namesrv),
+            traces::run(&namesrv),
+            sending::run(&namesrv),
+        )?;
+        Ok(())
+    })
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
-        .build()?;
-    runtime.block_on(send_and_receive(&cluster.namesrv()))
+        .build()?)
 }
 
 /// Messages by key, with how often each came.

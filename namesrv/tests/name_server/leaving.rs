@@ -100,7 +100,7 @@ async fn a_slave_acts_for_a_master_that_is_gone() {
 
     master.client.shutdown().await;
     let mut route = harness.route("t").await.unwrap();
-    for _ in 0..500 {
+    for _ in 0..6_000 {
         if route.queue_datas[0].perm == 4 {
             break;
         }
@@ -132,6 +132,7 @@ impl ListeningBroker {
             name: "notices",
             threads: 1,
             queue_capacity: 10,
+            lends: false,
         });
         let routes = Routes::builder(Arc::clone(&notices))
             .on::<NotifyMinBrokerIdChange>(&pool, take_notice)
@@ -151,13 +152,13 @@ impl ListeningBroker {
     }
 
     async fn notice(&self) -> NotifyMinBrokerIdChangeRequestHeader {
-        for _ in 0..500 {
+        for _ in 0..6_000 {
             if let Some(notice) = self.notices.lock().unwrap().pop() {
                 return notice;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("no notice within 5 s");
+        panic!("no notice within a minute");
     }
 }
 

@@ -15,9 +15,9 @@ bodies! {
         topic "topic": String,
     }
 
-    /// These are.
+    /// These are; `None` if the broker can't say, and what the client has stays its own.
     QueryAssignmentResponseBody {
-        message_queue_assignments "messageQueueAssignments": Vec<MessageQueueAssignment>,
+        message_queue_assignments "messageQueueAssignments": Option<Vec<MessageQueueAssignment>>,
     }
 
     /// One of them.

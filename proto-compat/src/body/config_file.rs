@@ -89,6 +89,8 @@ bodies! {
         born_time "bornTime": i64,
         client_version "clientVersion": i64,
         consumer_group "consumerGroup": String,
+        /// What Java works out from the two times; it is not read.
+        dead "dead": bool,
         /// 0: alive.
         dead_time "deadTime": i64,
         expression "expression": String,
@@ -133,7 +135,7 @@ mod tests {
     /// As Java 5.5.0 writes it, without `dead`, which it derives.
     #[test]
     fn filters_are_written_as_java_writes_them() {
-        let json = r#"{"filterDataByTopic":{"TopicA":{"groupFilterData":{"GroupA":{"bloomFilterData":{"bitNum":112,"bitPos":[1,2,3]},"bornTime":5,"clientVersion":7,"consumerGroup":"GroupA","deadTime":0,"expression":"a > 1","expressionType":"SQL92","topic":"TopicA"}},"topic":"TopicA"}}}"#;
+        let json = r#"{"filterDataByTopic":{"TopicA":{"groupFilterData":{"GroupA":{"bloomFilterData":{"bitNum":112,"bitPos":[1,2,3]},"bornTime":5,"clientVersion":7,"consumerGroup":"GroupA","dead":false,"deadTime":0,"expression":"a > 1","expressionType":"SQL92","topic":"TopicA"}},"topic":"TopicA"}}}"#;
         let file: ConsumerFilterSerializeWrapper = from_slice(json.as_bytes()).unwrap();
         let data = &file.filter_data_by_topic["TopicA"].group_filter_data["GroupA"];
         assert_eq!(data.bloom_filter_data.as_ref().unwrap().bit_pos, [1, 2, 3]);

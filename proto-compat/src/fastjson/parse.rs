@@ -38,6 +38,10 @@ pub(super) fn parse(json: &[u8]) -> Result<Value<'_>, BodyError> {
 
 /// Parses the value that comes next.
 pub(crate) fn parse_value<'a>(scanner: &mut Scanner<'a>) -> Result<Value<'a>, BodyError> {
+    // Most are text, for which there is nothing to be parsed.
+    if let Some(quote @ (b'"' | b'\'')) = scanner.next_token() {
+        return scanner.quoted(quote).map(Value::Text);
+    }
     Parser { scanner, values: 0 }.value(0)
 }
 

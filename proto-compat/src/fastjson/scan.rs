@@ -1,8 +1,13 @@
 //! Steps over JSON text: blanks, words, quoted text. Bodies and JSON headers both stand on it.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::BodyError;
+use crate::word_scan;
+
+const UNCLOSED: &str = "text without its closing quote";
+const QUOTE_OR_ESCAPE: [u8; 2] = [b'"', b'\\'];
 
 /// A place in a text. It is always a character's first byte: only ASCII is stepped over by bytes.
 pub(crate) struct Scanner<'a> {
@@ -20,19 +25,35 @@ impl<'a> Scanner<'a> {
         Ok(Self { text, at: 0 })
     }
 
-    /// Steps over blanks to the byte that says what comes.
+    /// All of the text.
+    pub(crate) fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// Steps over blanks, which hardly anybody writes, to the byte that says what comes.
+    #[inline]
     pub(crate) fn next_token(&mut self) -> Option<u8> {
-        self.skip(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r' | 0x08 | 0x0c));
-        self.peek()
+        match self.peek() {
+            Some(byte) if byte > b' ' => Some(byte),
+            _ => self.token_behind(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r' | 0x08 | 0x0c)),
+        }
     }
 
     /// The same, and steps over commas as well: fastjson does not mind how many there are.
+    #[inline]
     pub(crate) fn next_element(&mut self) -> Option<u8> {
-        self.skip(|b| matches!(b, b',' | b' ' | b'\t' | b'\n' | b'\r' | 0x08 | 0x0c));
-        self.peek()
+        if self.peek() == Some(b',') {
+            self.step();
+        }
+        match self.peek() {
+            Some(byte) if byte > b',' || byte == b'"' => Some(byte),
+            _ => self
+                .token_behind(|b| matches!(b, b',' | b' ' | b'\t' | b'\n' | b'\r' | 0x08 | 0x0c)),
+        }
     }
 
     /// After an element: only a comma or the closing bracket may follow.
+    #[inline]
     pub(crate) fn end_of_element(&mut self, close: u8) -> Result<(), BodyError> {
         match self.next_token() {
             Some(b',') => Ok(()),
@@ -42,11 +63,13 @@ impl<'a> Scanner<'a> {
     }
 
     /// Steps over the byte at hand, which must be ASCII.
+    #[inline]
     pub(crate) fn step(&mut self) {
         self.at += 1;
     }
 
     /// Steps over blanks and then a colon.
+    #[inline]
     pub(crate) fn colon(&mut self) -> Result<(), BodyError> {
         if self.next_token() != Some(b':') {
             return Err(self.error("a colon is missing"));
@@ -56,6 +79,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A key of an object: quoted text or a name without quotes.
+    #[inline]
     pub(crate) fn key(&mut self) -> Result<Cow<'a, str>, BodyError> {
         if let Some(quote @ (b'"' | b'\'')) = self.peek() {
             return self.quoted(quote);
@@ -77,6 +101,27 @@ impl<'a> Scanner<'a> {
         rest.get(..length).unwrap_or_default()
     }
 
+    /// An integer of 32 bits as programs write it, before a comma or a bracket. `None`: it is something
+    /// else, or written otherwise, and still to be read.
+    #[inline]
+    pub(crate) fn plain_integer(&mut self) -> Option<i32> {
+        let bytes = self.text.as_bytes();
+        let is_negative = bytes.get(self.at) == Some(&b'-');
+        let start = self.at + usize::from(is_negative);
+        let mut at = start;
+        let mut number = 0_i32;
+        while let Some(digit @ b'0'..=b'9') = bytes.get(at) {
+            let digit = i32::from(digit - b'0');
+            number = number.checked_mul(10)?.checked_add(digit)?;
+            at += 1;
+        }
+        if at == start || !matches!(bytes.get(at), Some(b',' | b'}' | b']')) {
+            return None;
+        }
+        self.at = at;
+        Some(if is_negative { -number } else { number })
+    }
+
     /// A number's text.
     pub(crate) fn number(&mut self) -> Result<&'a str, BodyError> {
         let number = self.bare();
@@ -90,16 +135,66 @@ impl<'a> Scanner<'a> {
     }
 
     /// Text in quotes; borrowed if it has no escapes.
+    #[inline]
     pub(crate) fn quoted(&mut self, quote: u8) -> Result<Cow<'a, str>, BodyError> {
-        self.step();
-        let plain = self.plain(quote)?;
-        if self.peek() == Some(quote) {
-            self.step();
-            return Ok(Cow::Borrowed(plain));
+        if let Some(place) = self.quoted_place(quote)? {
+            return Ok(Cow::Borrowed(self.text.get(place).unwrap_or_default()));
         }
-        let mut text = plain.to_owned();
-        self.quoted_rest(quote, &mut text)?;
+        let mut text = String::new();
+        self.quoted_into(quote, &mut text)?;
         Ok(Cow::Owned(text))
+    }
+
+    /// Steps over text that stands here, and says whether it does.
+    #[inline]
+    pub(crate) fn takes<const BYTES: usize>(&mut self, text: &[u8; BYTES]) -> bool {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let stands_here = rest.first_chunk() == Some(text);
+        if stands_here {
+            self.at += BYTES;
+        }
+        stands_here
+    }
+
+    /// Steps over a member of an object, both parts of which are text without escapes, as programs write
+    /// it; says where they stand. `None`: it is something else, and still to be read.
+    #[inline]
+    pub(crate) fn text_member(&mut self) -> Option<(Range<usize>, Range<usize>)> {
+        const BETWEEN: &[u8; 3] = b"\":\"";
+        let bytes = self.text.as_bytes();
+        let key = self.at + 1;
+        let rest = bytes.get(key..)?;
+        let key_bytes = word_scan::find_either(rest, QUOTE_OR_ESCAPE)?;
+        let rest = rest.get(key_bytes..)?;
+        if self.peek() != Some(b'"') || rest.first_chunk() != Some(BETWEEN) {
+            return None;
+        }
+        let rest = rest.get(BETWEEN.len()..)?;
+        let value_bytes = word_scan::find_either(rest, QUOTE_OR_ESCAPE)?;
+        if rest.get(value_bytes) != Some(&b'"') {
+            return None;
+        }
+        let value = key + key_bytes + BETWEEN.len();
+        self.at = value + value_bytes + 1;
+        Some((key..key + key_bytes, value..value + value_bytes))
+    }
+
+    /// Steps over text in quotes that has no escapes; says where it stands. `None`: it has some, and is
+    /// still to be read.
+    #[inline]
+    pub(crate) fn quoted_place(&mut self, quote: u8) -> Result<Option<Range<usize>>, BodyError> {
+        let start = self.at + 1;
+        let rest = self.text.as_bytes().get(start..).unwrap_or_default();
+        let Some(length) = word_scan::find_either(rest, [quote, b'\\']) else {
+            let what = UNCLOSED;
+            return Err(BodyError::Syntax { at: start, what });
+        };
+        let end = start + length;
+        if rest.get(length) != Some(&quote) {
+            return Ok(None);
+        }
+        self.at = end + 1;
+        Ok(Some(start..end))
     }
 
     /// Appends text in quotes to `text`.
@@ -122,8 +217,8 @@ impl<'a> Scanner<'a> {
     /// Takes text up to an escape or the closing quote, one of which must come.
     fn plain(&mut self, quote: u8) -> Result<&'a str, BodyError> {
         let rest = self.rest();
-        let length = memchr::memchr2(quote, b'\\', rest.as_bytes());
-        let length = length.ok_or_else(|| self.error("text without its closing quote"))?;
+        let length = word_scan::find_either(rest.as_bytes(), [quote, b'\\']);
+        let length = length.ok_or_else(|| self.error(UNCLOSED))?;
         self.at += length;
         Ok(rest.get(..length).unwrap_or_default())
     }
@@ -178,12 +273,15 @@ impl<'a> Scanner<'a> {
         Ok(code)
     }
 
-    fn skip(&mut self, is_skipped: impl Fn(u8) -> bool) {
+    #[cold]
+    fn token_behind(&mut self, is_skipped: impl Fn(u8) -> bool) -> Option<u8> {
         while self.peek().is_some_and(&is_skipped) {
             self.step();
         }
+        self.peek()
     }
 
+    #[inline]
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }

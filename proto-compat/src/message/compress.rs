@@ -1,10 +1,14 @@
 //! Body compression, done by producers and undone by consumers; brokers keep bodies as they are.
+//!
+//! zlib is always there. A program built without the feature `lz4` or `zstd` refuses bodies of that type
+//! and says which feature it lacks.
 
 use std::io::{self, Read, Write};
 
 use flate2::Compression;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use flate2::write::ZlibEncoder;
+#[cfg(feature = "lz4")]
 use lz4_flex::frame::{FrameDecoder, FrameEncoder};
 
 use super::sys_flag;
@@ -37,6 +41,15 @@ pub enum DecompressError {
         /// What the decoder said.
         source: io::Error,
     },
+    /// This program was built without that type.
+    #[error(
+        "body is {compression:?} data, and this program was built without: enable the feature `{}`",
+        compression.feature()
+    )]
+    NotBuilt {
+        /// The type that the flag names.
+        compression: CompressionType,
+    },
     /// The flag names a type that nobody defined.
     #[error("unknown compression type in system flag {sys_flag:#x}")]
     UnknownType {
@@ -56,6 +69,24 @@ impl CompressionType {
         }
     }
 
+    /// Whether this program was built with it.
+    pub const fn is_built(self) -> bool {
+        match self {
+            Self::Lz4 => cfg!(feature = "lz4"),
+            Self::Zstd => cfg!(feature = "zstd"),
+            Self::Zlib => true,
+        }
+    }
+
+    /// The feature of Cargo that it takes; empty for what is always there.
+    pub const fn feature(self) -> &'static str {
+        match self {
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+            Self::Zlib => "",
+        }
+    }
+
     /// The bits to set in the flag of a body compressed so, [`sys_flag::COMPRESSED`] included.
     pub const fn sys_flag_bits(self) -> i32 {
         let kind = match self {
@@ -70,27 +101,33 @@ impl CompressionType {
 /// Compresses a body; `level` runs from 1 to 9 as in zlib, LZ4 has none.
 ///
 /// # Errors
-/// The encoder failed; in memory that means the level is out of its range.
+/// The program was built without the type, or the encoder failed; in memory that means the level is out of
+/// its range.
 pub fn compress(body: &[u8], compression: CompressionType, level: u32) -> io::Result<Vec<u8>> {
     match compression {
+        #[cfg(feature = "lz4")]
         CompressionType::Lz4 => {
             let mut encoder = FrameEncoder::new(Vec::new());
             encoder.write_all(body)?;
             Ok(encoder.finish()?)
         }
+        #[cfg(feature = "zstd")]
         CompressionType::Zstd => zstd::bulk::compress(body, level.min(22) as i32),
         CompressionType::Zlib => {
             let mut encoder = ZlibEncoder::new(Vec::new(), Compression::new(level.min(9)));
             encoder.write_all(body)?;
             encoder.finish()
         }
+        #[cfg(not(all(feature = "lz4", feature = "zstd")))]
+        _ => Err(io::Error::other(DecompressError::NotBuilt { compression })),
     }
 }
 
 /// Decompresses a body by its message's flag, to at most `bytes_max` bytes.
 ///
 /// # Errors
-/// The flag names no known type, the bytes are not of it, or there are too many.
+/// The flag names no known type or one that the program was built without, the bytes are not of it, or there
+/// are too many.
 pub fn decompress(
     body: &[u8],
     sys_flag: i32,
@@ -103,7 +140,9 @@ pub fn decompress(
         source,
     };
     let read = match compression {
+        #[cfg(feature = "lz4")]
         CompressionType::Lz4 => read_bounded(FrameDecoder::new(body), bytes_max),
+        #[cfg(feature = "zstd")]
         CompressionType::Zstd => {
             let decoder = zstd::stream::Decoder::new(body).map_err(corrupt)?;
             read_bounded(decoder, bytes_max)
@@ -113,6 +152,8 @@ pub fn decompress(
             read_bounded(MultiGzDecoder::new(body), bytes_max)
         }
         CompressionType::Zlib => read_bounded(ZlibDecoder::new(body), bytes_max),
+        #[cfg(not(all(feature = "lz4", feature = "zstd")))]
+        _ => return Err(DecompressError::NotBuilt { compression }),
     };
     let bytes = read.map_err(corrupt)?;
     if bytes.len() > bytes_max {
@@ -141,6 +182,10 @@ mod tests {
         CompressionType::Zlib,
     ];
 
+    fn built() -> impl Iterator<Item = CompressionType> {
+        ALL.into_iter().filter(|compression| compression.is_built())
+    }
+
     fn body() -> Vec<u8> {
         (0..20_000_u32)
             .flat_map(|n| (n / 7).to_be_bytes())
@@ -149,7 +194,7 @@ mod tests {
 
     #[test]
     fn every_type_restores_the_body() {
-        for compression in ALL {
+        for compression in built() {
             let packed = compress(&body(), compression, 5).unwrap();
             assert!(packed.len() < body().len());
             let flag = compression.sys_flag_bits();
@@ -160,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_body_that_unpacks_beyond_the_limit_is_refused() {
-        for compression in ALL {
+        for compression in built() {
             let packed = compress(&vec![0; 1 << 20], compression, 5).unwrap();
             let result = decompress(&packed, compression.sys_flag_bits(), 1_000);
             assert!(matches!(
@@ -168,6 +213,22 @@ mod tests {
                 Err(DecompressError::TooLong { bytes_max: 1_000 })
             ));
         }
+    }
+
+    /// `.ci/run` tests a build without features, too.
+    #[test]
+    fn what_is_not_built_is_refused_by_name() {
+        for compression in ALL
+            .into_iter()
+            .filter(|compression| !compression.is_built())
+        {
+            let feature = format!("enable the feature `{}`", compression.feature());
+            let packing = compress(b"body", compression, 5).unwrap_err().to_string();
+            assert!(packing.contains(&feature), "{packing}");
+            let unpacking = decompress(b"body", compression.sys_flag_bits(), 9).unwrap_err();
+            assert!(unpacking.to_string().contains(&feature), "{unpacking}");
+        }
+        assert!(CompressionType::Zlib.is_built());
     }
 
     #[test]
@@ -185,7 +246,7 @@ mod tests {
 
     #[test]
     fn foreign_bytes_and_types_are_errors() {
-        for compression in ALL {
+        for compression in built() {
             let result = decompress(b"no such data", compression.sys_flag_bits(), 100);
             assert!(
                 matches!(result, Err(DecompressError::Corrupt { .. })),

@@ -194,9 +194,25 @@ fn read_ip(at: &mut Cursor<'_>, length: usize) -> Result<IpAddr, OutOfBytes> {
 
 fn push_hex(text: &mut String, bytes: &[u8]) {
     for byte in bytes {
-        text.push(char::from(HEX[usize::from(byte >> 4)]));
-        text.push(char::from(HEX[usize::from(byte & 0xF)]));
+        let at = 2 * usize::from(*byte);
+        text.push_str(&HEX_PAIRS[at..at + 2]);
     }
+}
+
+/// The two digits of each byte.
+const HEX_PAIRS: &str = match str::from_utf8(hex_pairs().as_flattened()) {
+    Ok(pairs) => pairs,
+    Err(_) => unreachable!(),
+};
+
+const fn hex_pairs() -> [[u8; 2]; 256] {
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [HEX[byte >> 4], HEX[byte & 0xF]];
+        byte += 1;
+    }
+    pairs
 }
 
 /// The 16 or 28 bytes of an id.

@@ -193,8 +193,8 @@ mod tests {
     fn two() -> Vec<u8> {
         let mut bytes = Vec::new();
         append(&mut bytes, b"plain", 0);
-        let packed = compress(b"packed", CompressionType::Zstd, 5).unwrap();
-        append(&mut bytes, &packed, CompressionType::Zstd.sys_flag_bits());
+        let packed = compress(b"packed", CompressionType::Zlib, 5).unwrap();
+        append(&mut bytes, &packed, CompressionType::Zlib.sys_flag_bits());
         bytes
     }
 
@@ -207,7 +207,7 @@ mod tests {
         };
         assert_eq!(plain.body, "plain");
         assert_eq!(packed.body, "packed");
-        assert_eq!(packed.sys_flag, sys_flag::COMPRESSION_ZSTD);
+        assert_eq!(packed.sys_flag, sys_flag::COMPRESSION_ZLIB);
         assert_eq!(plain.message_id(), "U");
         assert_eq!(
             plain.offset_id().encode(),

@@ -160,6 +160,11 @@ pub fn is_system_group(group: &str) -> bool {
     group.starts_with(SYSTEM_GROUP_PREFIX)
 }
 
+/// Whether a topic is a light queue, or a group one of theirs.
+pub fn is_light_queue(name: &str) -> bool {
+    name.starts_with(LIGHT_QUEUE_PREFIX)
+}
+
 /// Whether the topic holds messages to consume again.
 pub fn is_retry_topic(topic: &str) -> bool {
     topic.starts_with(RETRY_PREFIX)

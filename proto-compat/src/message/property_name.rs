@@ -94,6 +94,8 @@ property_names! {
     FIRST_POP_TIME = "1ST_POP_TIME";
     /// Message group for ordered delivery.
     SHARDING_KEY = "__SHARDINGKEY";
+    /// Priority of the message: the queue that it goes to.
+    PRIORITY = "_SYS_MSG_PRIORITY_";
     /// Queue of a forwarded message.
     FORWARD_QUEUE_ID = "PROPERTY_FORWARD_QUEUE_ID";
     /// Legacy.
@@ -144,9 +146,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn there_are_61_different_names() {
+    fn there_are_62_different_names() {
         let names: BTreeSet<_> = super::ALL.iter().collect();
         assert_eq!(names.len(), super::ALL.len());
-        assert_eq!(names.len(), 61);
+        assert_eq!(names.len(), 62);
     }
 }

@@ -48,6 +48,14 @@ pub fn queue_id(record: &[u8]) -> i32 {
     i32_at(record, QUEUE_ID_AT)
 }
 
+/// The queue offset of an encoded record, for those who hold only its front; -1 if even that is not
+/// there.
+pub fn queue_offset(record: &[u8]) -> i64 {
+    let place = record.get(QUEUE_OFFSET_AT..);
+    let place = place.and_then(|tail| tail.first_chunk::<8>());
+    place.map_or(-1, |bytes| i64::from_be_bytes(*bytes))
+}
+
 /// The physical offset of an encoded record, for those who hold only its front; 0 if even that is
 /// not there.
 pub fn physical_offset(record: &[u8]) -> i64 {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -11,6 +12,8 @@ use thrustmq_proto_compat::frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::oneshot;
 
+use super::{Connection, READ_BYTES_MAX, Requests};
+use crate::batch::Batch;
 use crate::connection;
 use crate::endpoint::{Endpoint, EndpointParts, Side};
 use crate::error::CallError;
@@ -18,6 +21,8 @@ use crate::events::{ConnectionEvent, ConnectionEvents};
 use crate::hooks::Hooks;
 use crate::options::ClientOptions;
 use crate::peer::{Ends, Peer};
+
+impl connection::Stream for DuplexStream {}
 
 const STREAM_BYTES: usize = 4 * 1024;
 
@@ -41,7 +46,7 @@ struct Setup {
     peer: Peer,
     stream: DuplexStream,
     diary: Arc<Diary>,
-    _endpoint: Arc<Endpoint>,
+    endpoint: Arc<Endpoint>,
 }
 
 fn setup() -> Setup {
@@ -65,7 +70,7 @@ fn setup() -> Setup {
         peer: connection::start(&endpoint, ours, ends),
         stream: theirs,
         diary,
-        _endpoint: endpoint,
+        endpoint,
     }
 }
 
@@ -170,4 +175,40 @@ async fn close_ends_a_connection_whose_peer_does_not_read() {
     setup.peer.close("test");
     assert_eq!(told.await.unwrap().unwrap_err(), CallError::Closed);
     assert!(!setup.peer.is_open());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_gives_back_its_buffers_after_some_seconds_without_traffic() {
+    let endpoint = setup().endpoint;
+    let (ours, mut theirs) = tokio::io::duplex(STREAM_BYTES);
+    let addr = SocketAddr::from(([127, 0, 0, 1], 9876));
+    let ends = Ends {
+        remote: addr,
+        local: addr,
+    };
+    let mut connection = Connection {
+        stream: ours,
+        peer: endpoint.enter(ends),
+        endpoint,
+        received: BytesMut::with_capacity(READ_BYTES_MAX),
+        read_bytes: READ_BYTES_MAX,
+        writing: Batch::default(),
+        requests: Requests::default(),
+        finished: Vec::new(),
+        has_let: false,
+    };
+    connection.requests.jobs.reserve(100);
+    let mut cx = Context::from_waker(Waker::noop());
+    for (seconds, gives_back) in [(1, false), (4, true)] {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        assert!(connection.turn(&mut cx).is_pending());
+        assert_eq!(connection.received.capacity() < READ_BYTES_MAX, gives_back);
+        assert_eq!(connection.requests.jobs.capacity() == 0, gives_back);
+    }
+    // A frame that has come in part is kept.
+    theirs.write_u8(0).await.unwrap();
+    assert!(connection.turn(&mut cx).is_pending());
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert!(connection.turn(&mut cx).is_pending());
+    assert_eq!(connection.received, [0][..]);
 }

@@ -4,8 +4,9 @@ use std::task::{Context, Wake, Waker};
 
 use thrustmq_proto_compat::command::Command;
 
-use super::{Closing, Outbox, PushError, TurnWakes};
+use super::{Closing, Outbox, PushError, Taken};
 use crate::batch::Batch;
+use crate::turn::Turn;
 
 #[derive(Default)]
 struct WakeCount(AtomicUsize);
@@ -39,7 +40,7 @@ impl Asleep {
 
     fn take(&mut self) -> bool {
         let cx = Context::from_waker(&self.waker);
-        self.outbox.take(&mut self.batch, &cx)
+        self.outbox.take(&mut self.batch, &cx) == Taken::Frames
     }
 
     fn wakes(&self) -> usize {
@@ -72,7 +73,7 @@ fn a_sleeping_task_is_woken_once_until_it_sleeps_again() {
 fn answers_of_a_turn_wake_at_its_end_and_requests_at_once() {
     let asleep = Asleep::new();
     let other = Asleep::new();
-    let turn = TurnWakes::begin();
+    let turn = Turn::begin();
     assert!(asleep.answer(1).is_ok());
     assert!(asleep.answer(1).is_ok());
     assert!(other.outbox.push_request(&Command::new(1)).is_ok());
@@ -132,4 +133,19 @@ fn a_stronger_wish_to_close_replaces_a_weaker_one() {
     assert!(matches!(asleep.answer(1), Err(PushError::Closed)));
     let refused = asleep.outbox.push_request(&Command::new(1));
     assert!(matches!(refused, Err(PushError::Closed)));
+}
+
+#[test]
+fn buffers_are_given_back_when_nothing_waits() {
+    let mut asleep = Asleep::new();
+    assert!(asleep.answer(1).is_ok());
+    asleep.outbox.grow_quiet();
+    assert!(!asleep.outbox.take_quiet());
+    assert!(asleep.take());
+    assert!(!asleep.take());
+    let wakes = asleep.wakes();
+    asleep.outbox.grow_quiet();
+    assert_eq!(asleep.wakes(), wakes + 1);
+    assert!(asleep.outbox.take_quiet());
+    assert!(!asleep.outbox.take_quiet());
 }

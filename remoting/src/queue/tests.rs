@@ -78,7 +78,7 @@ fn no_job_is_left_asleep_however_pushes_and_waits_meet() {
         }
     }
     // Closing would wake whoever sleeps: it comes after all is done.
-    for _ in 0..10_000 {
+    for _ in 0..60_000 {
         if DONE.load(Ordering::Relaxed) == JOBS {
             break;
         }
@@ -100,7 +100,7 @@ fn long_jobs_that_come_together_have_a_thread_each() {
     let threads = worker::start("t", THREADS, &queue, |_: usize| {
         // Ends only once all are there at the same time.
         MET.fetch_add(1, Ordering::Relaxed);
-        for _ in 0..10_000 {
+        for _ in 0..60_000 {
             if MET.load(Ordering::Relaxed) == THREADS {
                 return;
             }
@@ -148,4 +148,70 @@ fn what_was_taken_behind_a_slow_job_is_seen_to_wait() {
         thread.join().unwrap();
     }
     assert_eq!(RUN.load(Ordering::Relaxed) + waiting.len(), JOBS);
+}
+
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+fn run_alone(number: usize) {
+    assert_eq!(RUNNING.fetch_add(1, Ordering::AcqRel), 0, "one at a time");
+    assert_eq!(
+        NEXT.fetch_add(1, Ordering::AcqRel),
+        number,
+        "in their order"
+    );
+    RUNNING.fetch_sub(1, Ordering::AcqRel);
+}
+
+#[test]
+fn who_borrows_the_place_of_the_only_thread_runs_alone_and_in_order() {
+    const JOBS: usize = 30_000;
+    let queue = Arc::new(JobQueue::new(JOBS));
+    let threads = worker::start("t", 1, &queue, run_alone);
+    let mut borrowed = 0;
+    for number in 0..JOBS {
+        // Pushed ones wake the thread, which then has no place to lend for a while.
+        if number % 5 > 0 && queue.borrow_place() {
+            borrowed += 1;
+            run_alone(number);
+            queue.give_back_place();
+        } else {
+            queue.push(number).unwrap();
+        }
+        if number % 50 == 0 {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    }
+    queue.close();
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
+    assert_eq!(NEXT.load(Ordering::Relaxed), JOBS);
+    assert!(borrowed > 0, "the thread was never idle");
+}
+
+static AFTER: AtomicUsize = AtomicUsize::new(0);
+
+#[test]
+fn a_thread_waits_for_who_has_its_place_and_ends_after_him() {
+    let queue = Arc::new(JobQueue::new(9));
+    assert!(!queue.borrow_place(), "there is no thread yet");
+    let threads = worker::start("t", 1, &queue, |number: usize| {
+        AFTER.fetch_add(number, Ordering::Relaxed);
+    });
+    while !queue.borrow_place() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(!queue.borrow_place(), "it has one place");
+    queue.push(5).unwrap();
+    queue.close();
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(!threads[0].is_finished(), "somebody runs in its place");
+    assert_eq!((queue.len(), AFTER.load(Ordering::Relaxed)), (1, 0));
+    queue.give_back_place();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert_eq!(AFTER.load(Ordering::Relaxed), 5);
+    assert!(!queue.borrow_place(), "it is closed");
 }

@@ -164,7 +164,7 @@ async fn a_call_without_an_answer_times_out_and_a_dead_connection_is_given_up() 
             ms: 200
         }
     );
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(started.elapsed() < Duration::from_secs(30));
     let mut silent = ScriptedPeer::accept(&listener).await;
     silent.expect_close().await;
     // The next call has a new connection, on which something comes while a call times out: it stays.
@@ -194,7 +194,7 @@ async fn a_callback_hears_of_its_timeout() {
     client.call_then(&addr, ping_command(0), timeout, |outcome| {
         tell.send(outcome).unwrap()
     });
-    let outcome = tokio::time::timeout(Duration::from_secs(4), told).await;
+    let outcome = tokio::time::timeout(PATIENCE, told).await;
     assert!(matches!(
         outcome.unwrap().unwrap(),
         Err(CallError::Timeout { ms: 100, .. })

@@ -1,10 +1,14 @@
 //! Requests that a server has no room or no time for: exact codes and texts.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Wake, Waker};
+use std::thread;
 use std::time::Duration;
 
-use thrustmq_remoting::{Admission, Overdue, OverdueReason, Pool, QueueLook, Routes};
+use thrustmq_remoting::{
+    Admission, Overdue, OverdueReason, Pool, PoolOptions, QueueLook, Reply, Routes, wake_after_turn,
+};
 
 use crate::scripted_peer::*;
 
@@ -170,4 +174,130 @@ async fn a_pool_runs_other_work_and_survives_its_panic() {
     assert_eq!(name.as_deref(), Some("t-0"));
     pool.shutdown();
     assert!(pool.run(|| ()).is_err());
+}
+
+fn lending_pool() -> Arc<Pool> {
+    Pool::new(PoolOptions {
+        name: "t",
+        threads: 1,
+        queue_capacity: 100,
+        lends: true,
+    })
+}
+
+/// Answers PING with the name of the thread that handles it.
+fn naming_routes(pool: &Arc<Pool>) -> Arc<Routes> {
+    stateless()
+        .on::<Ping>(pool, |(), _| {
+            let text = std::thread::current().name().unwrap_or("").to_owned();
+            Ok(Reply::ok(PongHeader { text }))
+        })
+        .build()
+}
+
+#[tokio::test]
+async fn an_idle_pool_that_lends_has_requests_handled_where_they_were_read() {
+    let pool = lending_pool();
+    let server = serve(naming_routes(&pool)).await;
+    let mut peer = ScriptedPeer::connect(server.local_addr()).await;
+    let (release, released) = std::sync::mpsc::channel();
+    let (tell, told) = std::sync::mpsc::channel();
+    // Its thread is in this job, so it has no place to lend.
+    pool.run(move || {
+        tell.send(()).unwrap();
+        released.recv_timeout(PATIENCE).unwrap();
+    })
+    .unwrap();
+    told.recv_timeout(PATIENCE).unwrap();
+    peer.send(&ping_command(1)).await;
+    while pool.queued() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    release.send(()).unwrap();
+    assert_eq!(peer.expect().await.fields.get("text"), Some("t-0"));
+    // It goes to sleep soon after its last job.
+    for opaque in 2.. {
+        peer.send(&ping_command(opaque)).await;
+        let answer = peer.expect().await;
+        assert_eq!(answer.opaque, opaque);
+        if answer
+            .fields
+            .get("text")
+            .unwrap()
+            .starts_with("connections-")
+        {
+            break;
+        }
+        assert!(opaque < 1_000, "never handled where it was read");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Follows what a handler does, at the end of its turn: has the pool's own thread do something meanwhile.
+struct Follower {
+    pool: Arc<Pool>,
+    saw_it_done: mpsc::Sender<bool>,
+}
+
+impl Wake for Follower {
+    fn wake(self: Arc<Self>) {
+        if !on_connections_thread() {
+            return;
+        }
+        let (tell, told) = mpsc::channel();
+        let pool = Arc::clone(&self.pool);
+        // From a thread without a turn, which would take it over.
+        let push = thread::Builder::new().spawn(move || pool.run(move || tell.send(()).unwrap()));
+        push.unwrap().join().unwrap().unwrap();
+        let is_done = told.recv_timeout(PATIENCE).is_ok();
+        self.saw_it_done.send(is_done).unwrap();
+    }
+}
+
+fn on_connections_thread() -> bool {
+    thread::current()
+        .name()
+        .is_some_and(|name| name.starts_with("connections-"))
+}
+
+#[tokio::test]
+async fn who_borrowed_a_place_has_given_it_back_when_its_turn_ends() {
+    let pool = lending_pool();
+    let (saw_it_done, seen) = mpsc::channel();
+    let follower = Waker::from(Arc::new(Follower {
+        pool: Arc::clone(&pool),
+        saw_it_done,
+    }));
+    let handler = move |(): &(), incoming| {
+        assert!(wake_after_turn(&follower));
+        Ok(echo(incoming))
+    };
+    let server = serve(stateless().on::<Ping>(&pool, handler).build()).await;
+    let mut peer = ScriptedPeer::connect(server.local_addr()).await;
+    for opaque in 1.. {
+        peer.send(&ping_command(opaque)).await;
+        assert_eq!(peer.expect().await.opaque, opaque);
+        if let Ok(is_done) = seen.recv_timeout(Duration::from_millis(1)) {
+            assert!(is_done, "the place was held while the turn ended");
+            break;
+        }
+        assert!(opaque < 1_000, "never handled where it was read");
+    }
+}
+
+#[tokio::test]
+async fn pipelined_requests_of_a_pool_that_lends_are_answered_once_each_and_in_order() {
+    let pool = lending_pool();
+    let server = serve(echo_routes(&pool)).await;
+    let mut peer = ScriptedPeer::connect(server.local_addr()).await;
+    for round in 0..200 {
+        let opaques = round * 20..(round + 1) * 20;
+        for opaque in opaques.clone() {
+            peer.send(&ping_command(opaque)).await;
+        }
+        for opaque in opaques {
+            assert_eq!(peer.expect().await.opaque, opaque);
+        }
+    }
+    peer.expect_silence().await;
 }

@@ -202,7 +202,7 @@ async fn a_dropped_responder_answers_system_error_and_a_kept_one_answers_later()
     let responder = kept.lock().unwrap().pop().unwrap();
     assert_eq!(responder.request().code, 101);
     let text = "later".to_owned();
-    responder.send(Ok(Reply::ok(PongHeader { text }).with_field("extra", 7)));
+    responder.send(Ok(Reply::ok(PongHeader { text }).with_field("extra", &7)));
     let answer = peer.expect().await;
     assert_eq!(answer.fields.get("text"), Some("later"));
     assert_eq!(answer.fields.get("extra"), Some("7"));

@@ -153,16 +153,19 @@ async fn requests_to_a_peer_that_does_not_read_are_refused() {
     eventually("it is connected", || server.connections() == 1).await;
     let handle = server.peers().remove(0);
     let request = Command::new(102).with_body(vec![1; 10_000]);
-    let mut sent = 0;
-    let error = loop {
+    let (mut sent, mut refused) = (0, 0);
+    // Its connection goes on writing until the socket takes no more: then it stays full.
+    while refused < 10 {
         match handle.oneway(request.clone()) {
-            Ok(()) => sent += 1,
-            Err(error) => break error,
+            Ok(()) => (sent, refused) = (sent + 1, 0),
+            Err(error) => {
+                assert_eq!(error, CallError::OutboxFull);
+                refused += 1;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
         }
         assert!(sent < 10_000, "no limit at all");
-        tokio::task::yield_now().await;
-    };
-    assert_eq!(error, CallError::OutboxFull);
+    }
     assert!(sent * 10_000 >= OUTBOX_BYTES_MAX);
     let error = handle.call(request.clone(), PATIENCE).await.unwrap_err();
     assert_eq!(error, CallError::OutboxFull);
@@ -177,13 +180,19 @@ async fn oneway_requests_that_wait_have_a_limit() {
     let mut peer = ScriptedPeer::connect(server.local_addr()).await;
     eventually("it is connected", || server.connections() == 1).await;
     let handle = server.peers().remove(0);
-    // The connection's task shares this thread: without an await nothing is written.
-    for _ in 0..8 {
-        handle.oneway(Command::new(102)).unwrap();
-    }
-    let limit = Err(CallError::TooManyInFlight { limit: 8 });
-    assert_eq!(handle.oneway(Command::new(102)), limit);
-    for _ in 0..8 {
+    // The peer does not read: once the socket is full they wait.
+    let request = Command::new(102).with_body(vec![1; 1_000]);
+    let mut sent = 0;
+    let error = loop {
+        match handle.oneway(request.clone()) {
+            Ok(()) => sent += 1,
+            Err(error) => break error,
+        }
+        assert!(sent < 100_000, "no limit at all");
+    };
+    assert_eq!(error, CallError::TooManyInFlight { limit: 8 });
+    assert!(sent >= 8);
+    for _ in 0..sent {
         let request = peer.expect().await;
         assert!(request.is_oneway() && !request.is_answer());
     }

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use crate::log;
 
 /// Longer than anything here takes, shorter than a person waits.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 header! {
     /// One field that must be there, one that need not.
@@ -56,6 +56,7 @@ pub(crate) fn pool(name: &'static str, threads: usize, queue_capacity: usize) ->
         name,
         threads,
         queue_capacity,
+        lends: false,
     })
 }
 
@@ -130,7 +131,7 @@ impl Gate {
 
 /// Waits until `is_so`, and fails the test if it does not come to be.
 pub(crate) async fn eventually(what: &str, is_so: impl Fn() -> bool) {
-    for _ in 0..2_000 {
+    for _ in 0..12_000 {
         if is_so() {
             return;
         }

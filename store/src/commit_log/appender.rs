@@ -4,7 +4,6 @@
 //! checksum over all of it are patched in. The
 //! appender owns the queue offsets, so that there is no second lock.
 
-use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,9 +14,9 @@ use thrustmq_proto_compat::message::record::{
 };
 
 use super::CommitLog;
+use super::queue_offsets::{LightTarget, QueueOffsets};
 use crate::error::AppendError;
 use crate::file_queue::QueueFile;
-use crate::layout::is_directory_name;
 use crate::mapped_file::MappedFile;
 use crate::offset::{Mark, Progress};
 
@@ -61,33 +60,8 @@ pub(crate) struct Target<'a> {
     pub(crate) queue_id: i32,
     /// Prepared and rolled-back transaction records have no place in their queue.
     pub(crate) has_queue_entry: bool,
-}
-
-/// Next entry number of every queue.
-#[derive(Debug, Default)]
-pub(crate) struct QueueOffsets {
-    topics: HashMap<Box<str>, BTreeMap<i32, i64>>,
-}
-
-impl QueueOffsets {
-    pub(crate) fn set(&mut self, topic: &str, queue_id: i32, next: i64) {
-        let queues = self.topics.entry(topic.into()).or_default();
-        queues.insert(queue_id, next);
-    }
-
-    /// The next entry number; the key is copied only for a new topic.
-    fn next(&mut self, topic: &str, queue_id: i32) -> Result<&mut i64, AppendError> {
-        let known = self.topics.contains_key(topic);
-        if queue_id < 0 || (!known && !is_directory_name(topic)) {
-            let reason = format!("no directory can be made for queue {queue_id} of {topic:?}");
-            return Err(AppendError::Illegal { reason });
-        }
-        if !known {
-            self.topics.insert(topic.into(), BTreeMap::new());
-        }
-        let queues = self.topics.get_mut(topic).expect("inserted above");
-        Ok(queues.entry(queue_id).or_insert(0))
-    }
+    /// What the clock said when the append began, milliseconds.
+    pub(crate) begun_ms: i64,
 }
 
 /// Appends to the log.
@@ -157,13 +131,47 @@ impl Appender {
         records: &mut EncodedRecords,
         target: Target<'_>,
     ) -> Result<Placement, AppendError> {
-        let mut state = self.state();
+        self.locked(target.begun_ms, |state, now_ms| {
+            self.place(state, records, target, now_ms)
+        })
+    }
+
+    /// As [`Appender::append`] for one record that goes to light queues too: `encode` gets its numbers
+    /// there.
+    pub(crate) fn append_light(
+        &self,
+        records: &mut EncodedRecords,
+        target: Target<'_>,
+        light: LightTarget<'_>,
+        encode: impl FnOnce(&[Option<i64>], &mut EncodedRecords) -> Result<(), AppendError>,
+    ) -> Result<Placement, AppendError> {
+        self.locked(target.begun_ms, |state, now_ms| {
+            let offsets = state.queue_offsets.of_light(&light)?;
+            encode(&offsets, records)?;
+            let placed = self.place(state, records, target, now_ms)?;
+            state.queue_offsets.advance_light(&light)?;
+            Ok(placed)
+        })
+    }
+
+    fn locked(
+        &self,
+        begun_ms: i64,
+        place: impl FnOnce(&mut AppendState, i64) -> Result<Placement, AppendError>,
+    ) -> Result<Placement, AppendError> {
+        // Whoever need not wait for the lock has just looked at the clock.
+        let (mut state, now_ms) = match self.state.try_lock() {
+            Ok(state) => (state, begun_ms),
+            Err(_) => {
+                let state = self.state();
+                (state, self.clock.now_ms())
+            }
+        };
         if state.closed {
             return Err(AppendError::ShutDown);
         }
-        let now_ms = self.clock.now_ms();
         self.locked_since_ms.store(now_ms, Ordering::Relaxed);
-        let placed = self.place(&mut state, records, target, now_ms);
+        let placed = place(&mut state, now_ms);
         self.locked_since_ms.store(0, Ordering::Relaxed);
         placed
     }
@@ -294,13 +302,13 @@ impl Appender {
     /// Entry numbers of a topic begin at 0 again, with the records behind the returned end.
     pub(crate) fn forget_topic(&self, topic: &str) -> i64 {
         let mut state = self.state();
-        state.queue_offsets.topics.remove(topic);
+        state.queue_offsets.remove(topic);
         self.progress.written()
     }
 
     /// Whether anything was ever appended to this life of a topic.
     pub(crate) fn knows_topic(&self, topic: &str) -> bool {
-        self.state().queue_offsets.topics.contains_key(topic)
+        self.state().queue_offsets.knows(topic)
     }
 
     /// For how long the lock has been held now, milliseconds.

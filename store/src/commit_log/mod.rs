@@ -5,6 +5,7 @@
 
 pub(crate) mod appender;
 pub(crate) mod cold;
+pub(crate) mod queue_offsets;
 pub(crate) mod reader;
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::error::OpenError;
 use crate::file_queue::FileQueue;
 use crate::layout::Layout;
 use crate::mapped_file::Place;
-use crate::options::StoreOptions;
+use crate::options::{FlushMode, StoreOptions};
 
 /// The files of the log.
 #[derive(Debug)]
@@ -27,7 +28,11 @@ impl CommitLog {
     pub(crate) fn open(layout: &Layout, options: &StoreOptions) -> Result<Arc<Self>, OpenError> {
         let file_bytes = usize::try_from(options.commit_log_file_bytes).unwrap_or(usize::MAX);
         let dir = layout.commit_log.clone();
-        let files = FileQueue::open(layout.disk.clone(), dir, file_bytes, Place::Reserved);
+        let place = match options.flush {
+            FlushMode::Async { .. } => Place::Reserved,
+            FlushMode::Sync => Place::Written,
+        };
+        let files = FileQueue::open(layout.disk.clone(), dir, file_bytes, place);
         Ok(Arc::new(Self {
             files: files.map_err(|error| error.of_log(&layout.root))?,
             file_bytes,

@@ -8,7 +8,7 @@ pub(crate) mod segment;
 pub(crate) mod table;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -106,6 +106,11 @@ impl ConsumeQueue {
             dirty: AtomicBool::new(false),
             removed: AtomicBool::new(false),
         }
+    }
+
+    /// Where its files lie.
+    pub(crate) fn dir(&self) -> &Path {
+        self.files.dir()
     }
 
     /// Whether it lies on the disk at all.

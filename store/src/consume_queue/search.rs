@@ -95,7 +95,13 @@ impl ConsumeQueue {
                 break;
             }
         }
-        self.files.remove_from(end)?;
+        // The first file of a queue that lost its begin stays, even if empty: it holds the number at
+        // which the queue goes on.
+        let is_empty_first = end == first.start && end > 0;
+        if is_empty_first {
+            is_cut = restore.cut_at.is_some() && FileEntries::open(first)?.has_bytes_behind(0)?;
+        }
+        self.files.remove_from(end + i64::from(is_empty_first))?;
         for file in self.files.all() {
             file.restore((end.min(file.end()) - file.start).max(0) as usize);
         }

@@ -1,10 +1,12 @@
 //! All consume queues by topic and queue id.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use foldhash::HashMap;
 
 use crate::api::QueueEntry;
 use crate::disk::Disk;
@@ -28,6 +30,8 @@ pub(crate) struct ConsumeQueues {
     topics: RwLock<Topics>,
     /// Queues with entries that may not be on the disk, each once.
     dirty: Mutex<Vec<Arc<ConsumeQueue>>>,
+    /// Directories of queues that are none. They stay until nobody vouches for the queues any more.
+    unusable: Vec<PathBuf>,
 }
 
 /// The place of an entry.
@@ -38,60 +42,50 @@ pub(crate) struct EntryPlace<'a> {
     pub(crate) queue_offset: i64,
 }
 
-/// The queues found in a directory.
-#[derive(Debug)]
-pub(crate) struct OpenedQueues {
-    pub(crate) queues: ConsumeQueues,
-    /// Some were unusable and are gone: all have to be built again from the log.
-    pub(crate) damaged: bool,
-}
-
 impl ConsumeQueues {
-    /// Finds all queues. A queue whose files do not fit together is removed.
+    /// Finds all queues. If the files of one do not fit together, all have to be built again: see
+    /// [`ConsumeQueues::are_damaged`].
     pub(crate) fn open(
         disk: Disk,
         dir: PathBuf,
         file_bytes: u64,
         memory_bytes: i64,
-    ) -> Result<OpenedQueues, OpenError> {
-        let queues = Self {
+    ) -> Result<Self, OpenError> {
+        let mut queues = Self {
             disk,
             dir,
             file_bytes: usize::try_from(file_bytes).unwrap_or(usize::MAX),
             memory_bytes,
             topics: RwLock::default(),
             dirty: Mutex::default(),
+            unusable: Vec::new(),
         };
-        let mut damaged = false;
         for topic in names_in(&queues.disk, &queues.dir)? {
             for id in names_in(&queues.disk, &queues.dir.join(&topic))? {
                 if let Some(queue_id) = id.parse().ok().filter(|id: &i32| *id >= 0) {
-                    damaged |= !queues.open_queue(&topic, queue_id)?;
+                    queues.open_queue(&topic, queue_id)?;
                 }
             }
             queues.remove_if_empty(&queues.dir.join(&topic))?;
         }
-        Ok(OpenedQueues { queues, damaged })
+        Ok(queues)
     }
 
-    /// Opens one queue; false if it had to be removed.
-    fn open_queue(&self, topic: &str, queue_id: i32) -> Result<bool, OpenError> {
+    fn open_queue(&mut self, topic: &str, queue_id: i32) -> Result<(), OpenError> {
         let location = self.location(topic, queue_id);
         let dir = location.dir.clone();
         match ConsumeQueue::open(location) {
             Ok(queue) => {
                 if queue.has_files() {
                     self.insert(queue);
-                } else {
-                    self.remove_if_empty(&dir)?;
+                    return Ok(());
                 }
-                Ok(true)
+                self.remove_if_empty(&dir)
             }
             Err(error @ (OpenError::WrongLength { .. } | OpenError::Gap { .. })) => {
                 tracing::warn!(topic, queue_id, %error, "consume queue is unusable and is built again");
-                let removed = self.disk.remove_tree(&dir);
-                removed.map_err(OpenError::io("remove", dir))?;
-                Ok(false)
+                self.unusable.push(dir);
+                Ok(())
             }
             Err(error) => Err(error),
         }
@@ -104,6 +98,11 @@ impl ConsumeQueues {
             removed.map_err(OpenError::io("remove", dir))?;
         }
         Ok(())
+    }
+
+    /// Whether some are none: all have to be built again from the log.
+    pub(crate) fn are_damaged(&self) -> bool {
+        !self.unusable.is_empty()
     }
 
     pub(crate) fn find(&self, topic: &str, queue_id: i32) -> Option<Arc<ConsumeQueue>> {
@@ -208,12 +207,17 @@ impl ConsumeQueues {
         for queue in removed.iter().flat_map(BTreeMap::values) {
             queue.remove()?;
         }
-        self.disk.remove_directory(&self.dir.join(topic))?;
+        self.disk.remove_tree(&self.dir.join(topic))?;
         self.disk.sync_directory(&self.dir)
     }
 
-    /// Removes all queues; recovery only.
+    /// Removes all queues, when nobody vouches for them any more; recovery only.
     pub(crate) fn remove_all(&self) -> io::Result<()> {
+        for dir in &self.unusable {
+            self.disk.remove_tree(dir)?;
+            self.disk
+                .sync_directory(dir.parent().unwrap_or(&self.dir))?;
+        }
         for topic in self.topic_names() {
             self.remove_topic(&topic)?;
         }
@@ -254,6 +258,24 @@ impl ConsumeQueues {
             return self.disk.sync_file_system(&self.dir);
         }
         queues.iter().try_for_each(|queue| queue.sync())
+    }
+
+    /// Makes the names of all queues and of their files durable: an earlier process may have been
+    /// killed before it came to that. Recovery only.
+    pub(crate) fn sync_names(&self) -> io::Result<()> {
+        let queues = self.all();
+        if queues.len() > FLUSH_APART_MAX {
+            return self.disk.sync_file_system(&self.dir);
+        }
+        let dirs = queues.iter().flat_map(|queue| {
+            let topic = self.dir.join(&*queue.topic);
+            // A queue whose files all went has no directory, or none that matters.
+            let own = queue.has_files().then(|| queue.dir().to_owned());
+            own.map_or_else(Vec::new, |own| vec![own, topic])
+        });
+        let dirs: BTreeSet<_> = dirs.chain([self.dir.clone()]).collect();
+        dirs.iter()
+            .try_for_each(|dir| self.disk.sync_directory(dir))
     }
 
     fn flush_apart(&self, due: &[Arc<ConsumeQueue>]) -> io::Result<()> {

@@ -136,6 +136,29 @@ fn restoring_finds_the_head() {
     }
 }
 
+/// Its begin has expired, and a crash took the rest.
+#[test]
+fn a_queue_cut_off_at_its_first_file_keeps_its_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = filled(dir.path(), 7);
+    assert_eq!(queue.drop_before(500).unwrap(), 1);
+    let crash = Restore {
+        cut_at: Some(500),
+        log_min: 450,
+    };
+    let at_end = QueueRange { min: 5, max: 5 };
+    let queue = ConsumeQueue::open(location(dir.path())).unwrap();
+    assert!(queue.restore(crash).unwrap(), "there is a rest to clear");
+    assert_eq!(queue.range(), at_end);
+    assert!(queue.clear_rest().unwrap());
+    let queue = ConsumeQueue::open(location(dir.path())).unwrap();
+    assert!(queue.has_files() && !queue.restore(all()).unwrap());
+    assert_eq!(queue.range(), at_end, "at every start");
+    assert_eq!(queue.put(5, &entry(50)).unwrap(), Put::Added);
+    assert_eq!(queue.range(), QueueRange { min: 5, max: 6 });
+    assert_eq!(get(&queue, 5), Some(entry(50)));
+}
+
 /// Several sectors, so that entries lie across their borders.
 #[test]
 fn whatever_part_of_the_rest_reached_the_disk_the_front_is_kept() {

@@ -118,7 +118,7 @@ impl QueueFile {
         }
         let file = self.disk.open(&self.path)?;
         file.clear_from(written as u64)?;
-        if self.place == Place::Reserved {
+        if self.place.is_whole() {
             file.sync()?;
         }
         Ok(())

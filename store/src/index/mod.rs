@@ -33,6 +33,8 @@ pub(crate) struct Index {
     size: IndexSize,
     clock: Clock,
     files: RwLock<Vec<Arc<IndexFile>>>,
+    /// Files that are none. They stay until nobody vouches for the index any more.
+    unusable: Vec<PathBuf>,
 }
 
 /// Keys of one message.
@@ -54,8 +56,8 @@ impl Keys<'_> {
 }
 
 impl Index {
-    /// Opens the files of a directory. If one of them is damaged all are removed, for the whole index
-    /// has to be built again.
+    /// Opens the files of a directory. If one of them is damaged the whole index has to be built
+    /// again: see [`Index::is_damaged`].
     pub(crate) fn open(
         disk: Disk,
         dir: PathBuf,
@@ -63,15 +65,14 @@ impl Index {
         clock: Clock,
     ) -> Result<Self, OpenError> {
         let mut files = Vec::new();
-        let mut damaged = false;
+        let mut unusable = Vec::new();
         for name in names_in(&disk, &dir)? {
             let path = dir.join(name);
             match IndexFile::open(&disk, &path, size) {
                 Ok(file) => files.push(Arc::new(file)),
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     tracing::warn!(?path, %error, "index file is unusable: the index is built again");
-                    damaged = true;
-                    disk.remove(&path).map_err(OpenError::io("remove", path))?;
+                    unusable.push(path);
                 }
                 Err(error) => return Err(OpenError::io("open", path)(error)),
             }
@@ -82,9 +83,10 @@ impl Index {
             size,
             clock,
             files: RwLock::new(files),
+            unusable,
         };
         index
-            .remove_where(|file| damaged || file.is_empty())
+            .remove_where(IndexFile::is_empty)
             .map_err(OpenError::io("remove files of", &index.dir))?;
         Ok(index)
     }
@@ -108,21 +110,25 @@ impl Index {
         trusted: Trusted,
         store_time: &dyn Fn(i64) -> Option<i64>,
     ) -> Result<Kept, OpenError> {
-        for file in self.files().clone().iter().rev() {
+        let files = self.files().clone();
+        for file in files.iter().rev() {
             if file.is_on_disk(trusted) {
                 break;
             }
             let kept = file.recover(trusted, store_time);
             if kept.map_err(OpenError::io("recover", file.path()))? == Kept::Nothing {
                 tracing::warn!(path = ?file.path(), "index file is damaged: the index is built again");
-                self.remove_all()
-                    .map_err(OpenError::io("remove files of", &self.dir))?;
                 return Ok(Kept::Nothing);
             }
         }
         self.remove_where(IndexFile::is_empty)
             .map_err(OpenError::io("remove files of", &self.dir))?;
         Ok(Kept::Trusted)
+    }
+
+    /// Whether some of its files are none: it has to be built again.
+    pub(crate) fn is_damaged(&self) -> bool {
+        !self.unusable.is_empty()
     }
 
     /// Whether there is no file.
@@ -138,16 +144,25 @@ impl Index {
         self.remove_where(|file| file.end_offset() < log_min && !is_last(file))
     }
 
-    /// Removes all files; recovery only.
+    /// Removes all files, for good, when nobody vouches for them any more; recovery only.
     pub(crate) fn remove_all(&self) -> io::Result<()> {
-        self.remove_where(|_| true)
+        for path in &self.unusable {
+            self.disk.remove(path)?;
+        }
+        self.remove_where(|_| true)?;
+        self.disk.sync_directory(&self.dir)
     }
 
-    fn remove_where(&self, expired: impl Fn(&IndexFile) -> bool) -> io::Result<()> {
-        let files = self.files().clone();
-        for file in files.iter().filter(|file| expired(file)) {
+    fn remove_where(&self, is_removed: impl Fn(&IndexFile) -> bool) -> io::Result<()> {
+        let mut removed = self.files().clone();
+        removed.retain(|file| is_removed(file));
+        for file in &removed {
             self.disk.remove(file.path())?;
             self.files_mut().retain(|kept| !Arc::ptr_eq(kept, file));
+        }
+        // One that came back behind newer files would be taken for the newest.
+        if !removed.is_empty() {
+            self.disk.sync_directory(&self.dir)?;
         }
         Ok(())
     }
@@ -210,12 +225,18 @@ impl Index {
     }
 
     fn new_file(&self) -> io::Result<IndexFile> {
-        // Two files of one millisecond would be one file.
-        let mut now_ms = self.clock.now_ms();
-        let mut path = self.dir.join(LocalTime::at(now_ms).digits());
+        let mut name = LocalTime::at(self.clock.now_ms()).digits();
+        // The next start orders files by their names, and clocks are put back. Two files of one
+        // millisecond would be one file.
+        if let Some(last) = self.files().last().and_then(|last| name_of(last))
+            && name <= last
+        {
+            name = name_behind(&last);
+        }
+        let mut path = self.dir.join(&name);
         while self.disk.exists(&path)? {
-            now_ms += 1;
-            path = self.dir.join(LocalTime::at(now_ms).digits());
+            name = name_behind(&name);
+            path = self.dir.join(&name);
         }
         for changed in self.disk.make_directories(&self.dir)? {
             self.disk.sync_directory(&changed)?;
@@ -265,6 +286,18 @@ impl Index {
 
     fn files_mut(&self) -> RwLockWriteGuard<'_, Vec<Arc<IndexFile>>> {
         self.files.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn name_of(file: &IndexFile) -> Option<String> {
+    Some(file.path().file_name()?.to_str()?.to_owned())
+}
+
+/// The name that follows one. Names are the digits of a time; nobody reads a time from them.
+fn name_behind(name: &str) -> String {
+    match name.parse::<u64>() {
+        Ok(number) => format!("{:0width$}", number.saturating_add(1), width = name.len()),
+        Err(_) => format!("{name}0"),
     }
 }
 

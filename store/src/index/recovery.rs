@@ -23,7 +23,8 @@ pub(crate) struct Trusted {
 pub(crate) enum Kept {
     /// All entries that can be trusted.
     Trusted,
-    /// Nothing, because some of them were damaged: all messages are to be indexed again.
+    /// Nothing counts, because some of them were damaged: the files have to go, and all messages are
+    /// to be indexed again.
     Nothing,
 }
 

@@ -3,11 +3,15 @@
 use super::*;
 
 fn index(dir: &std::path::Path) -> Index {
+    index_at(dir, 1_700_000_000_000)
+}
+
+fn index_at(dir: &std::path::Path, now_ms: i64) -> Index {
     let size = IndexSize {
         slots: 7,
         entries: 5,
     };
-    let clock = Clock::by_hand(1_700_000_000_000);
+    let clock = Clock::by_hand(now_ms);
     Index::open(Disk::default(), dir.into(), size, clock).unwrap()
 }
 
@@ -98,4 +102,27 @@ fn files_go_at_either_end() {
     recover(&index, 400);
     assert!(index.is_empty());
     assert!(names_in(&Disk::default(), dir.path()).unwrap().is_empty());
+}
+
+#[test]
+fn files_stay_in_order_when_the_clock_is_put_back() {
+    let dir = tempfile::tempdir().unwrap();
+    for run in 0..4 {
+        let index = index_at(dir.path(), 1_700_000_000_000 - run * 3_600_000);
+        for number in 0..6 {
+            put(&index, "a", (run * 6 + number) * 100, 1_000 * number);
+        }
+        index.flush().unwrap();
+    }
+    let index = index(dir.path());
+    let expected: Vec<i64> = (0..24).rev().map(|number| number * 100).collect();
+    assert_eq!(find(&index, "a"), expected);
+    assert_eq!(index.end_offset(), Some(2_300));
+}
+
+#[test]
+fn names_follow_each_other() {
+    assert_eq!(name_behind("20231114221359999"), "20231114221360000");
+    assert_eq!(name_behind("09"), "10");
+    assert!(name_behind("foreign").as_str() > "foreign");
 }

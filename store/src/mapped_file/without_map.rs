@@ -12,6 +12,7 @@ const CELL_BYTES: usize = size_of::<AtomicU32>();
 pub(super) enum Advice {
     Random,
     WillNeed,
+    PopulateWrite,
 }
 
 #[derive(Debug)]

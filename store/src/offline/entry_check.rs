@@ -1,21 +1,19 @@
 //! Queue entries, each beside the record that it points at. Only queues are gone through so whose
 //! entries were not all found from the log's side.
 
-use thrustmq_proto_compat::message::record::CheckBody;
+use thrustmq_proto_compat::message::record::{CheckBody, RecordView};
 
 use crate::api::QueueEntry;
 use crate::consume_queue::entry;
-use crate::dispatch::KnownProperties;
 use crate::error::OpenError;
+use crate::light;
+use crate::record_properties::KnownProperties;
 
 use super::directory::OffsetFile;
 use super::finding::{FindingKind, Findings};
 use super::log_walk::LogFileReader;
 use super::queue_facts::QueueFacts;
 use super::queue_files::{QueueOnDisk, points_into};
-
-/// Entries of these queues belong to records of other topics (Java: `MixAll.LMQ_PREFIX`).
-const LIGHT_QUEUE_PREFIX: &str = "%LMQ%";
 
 /// The log as a place to look records up.
 #[derive(Debug, Clone, Copy)]
@@ -45,9 +43,6 @@ impl QueuesChecked {
             let text = || misfit.problem.clone();
             self.findings
                 .add(FindingKind::MisfitFile, &misfit.path, 0, &text);
-            return Ok(());
-        }
-        if queue.topic.starts_with(LIGHT_QUEUE_PREFIX) {
             return Ok(());
         }
         let begin = facts.begin(&queue.topic, queue.queue_id);
@@ -130,19 +125,35 @@ impl EntryReader<'_> {
                 "points at {at} of the log, where no record begins"
             )));
         };
-        let is_of_queue = *view.topic == *queue.topic && view.queue_id == queue.queue_id;
-        if !is_of_queue || view.queue_offset != number {
+        let text = view.properties_text();
+        let known = KnownProperties::read(&text);
+        if !is_of(queue, number, &view, &known) {
             let (topic, id, offset) = (view.topic, view.queue_id, view.queue_offset);
             return Ok(Some(format!(
                 "points at {at} of the log, which is number {offset} of queue {id} of {topic}"
             )));
         }
-        let text = view.properties_text();
-        if !facts.describes(entry, &view, &KnownProperties::read(&text)) {
+        if !facts.describes(entry, &view, &known) {
             return Ok(Some(format!(
                 "has another size or tag than its record at {at} of the log"
             )));
         }
         Ok(None)
     }
+}
+
+/// Whether a record is this message of this queue, which may be a light one.
+fn is_of(
+    queue: &QueueOnDisk,
+    number: i64,
+    view: &RecordView<'_>,
+    known: &KnownProperties<'_>,
+) -> bool {
+    let is_own = *view.topic == *queue.topic
+        && view.queue_id == queue.queue_id
+        && view.queue_offset == number;
+    let mut light = known.light_entries(view);
+    is_own
+        || queue.queue_id == light::QUEUE_ID
+            && light.any(|entry| *entry.queue == *queue.topic && entry.queue_offset == number)
 }

@@ -11,8 +11,10 @@ use thrustmq_proto_compat::message::sys_flag;
 
 use crate::api::QueueEntry;
 use crate::consume_queue::entry::{self, ENTRY_BYTES};
-use crate::dispatch::KnownProperties;
+use crate::consume_queue::table::EntryPlace;
 use crate::error::OpenError;
+use crate::light;
+use crate::record_properties::KnownProperties;
 
 use super::entry_check::{LogOfEntries, QueuesChecked};
 use super::finding::FindingKind;
@@ -115,45 +117,91 @@ impl<'a> QueueChecker<'a> {
         {
             return Ok(Standing::Old);
         }
-        if facts
-            .queue(view.topic, view.queue_id)
-            .is_none_or(|queue| queue.end <= view.queue_offset)
-        {
-            return Ok(self.miss(view));
+        let place = EntryPlace {
+            topic: view.topic,
+            queue_id: view.queue_id,
+            queue_offset: view.queue_offset,
+        };
+        self.check_entry(place, view, known)
+    }
+
+    /// Looks up the entries that a record has in light queues.
+    pub(super) fn check_light(
+        &mut self,
+        view: &RecordView<'_>,
+        known: &KnownProperties<'_>,
+    ) -> Result<(), OpenError> {
+        let facts = self.facts;
+        for light in known.light_entries(view) {
+            let (topic, queue_id) = (light.queue, light::QUEUE_ID);
+            // A store that keeps no light queues makes no entries in them.
+            let Some(begin) = facts.begin(topic, queue_id) else {
+                continue;
+            };
+            let is_old = begin.physical_offset > view.physical_offset
+                || begin.number > light.queue_offset
+                || facts.deletions.covers(topic, view.physical_offset);
+            if !is_old {
+                let place = EntryPlace {
+                    topic,
+                    queue_id,
+                    queue_offset: light.queue_offset,
+                };
+                self.check_entry(place, view, known)?;
+            }
         }
-        let entry = self.entry(view)?;
+        Ok(())
+    }
+
+    fn check_entry(
+        &mut self,
+        place: EntryPlace<'_>,
+        view: &RecordView<'_>,
+        known: &KnownProperties<'_>,
+    ) -> Result<Standing, OpenError> {
+        let facts = self.facts;
+        if facts
+            .queue(place.topic, place.queue_id)
+            .is_none_or(|queue| queue.end <= place.queue_offset)
+        {
+            return Ok(self.miss(place, view));
+        }
+        let entry = self.entry(place)?;
         if facts.describes(&entry, view, known) {
-            self.tally(view.topic, view.queue_id).matched += 1;
+            self.tally(place.topic, place.queue_id).matched += 1;
             return Ok(Standing::Present);
         }
         if entry::is_blank(&entry) {
-            return Ok(self.miss(view));
+            return Ok(self.miss(place, view));
         }
         // Of an earlier life, or its entry is wrong: that is found from the entry's side.
         Ok(Standing::Old)
     }
 
-    fn miss(&mut self, view: &RecordView<'_>) -> Standing {
+    fn miss(&mut self, place: EntryPlace<'_>, view: &RecordView<'_>) -> Standing {
         if self.facts.aborted && view.physical_offset >= self.facts.queues_end {
             self.undispatched += 1;
             return Standing::Missing;
         }
         let missing = Missing {
             count: 1,
-            queue_offset: view.queue_offset,
+            queue_offset: place.queue_offset,
             physical_offset: view.physical_offset,
         };
-        Missing::add(&mut self.tally(view.topic, view.queue_id).missing, missing);
+        Missing::add(
+            &mut self.tally(place.topic, place.queue_id).missing,
+            missing,
+        );
         Standing::Missing
     }
 
-    fn entry(&mut self, view: &RecordView<'_>) -> Result<QueueEntry, OpenError> {
+    fn entry(&mut self, place: EntryPlace<'_>) -> Result<QueueEntry, OpenError> {
         const NONE: QueueEntry = QueueEntry {
             physical_offset: 0,
             record_bytes: 0,
             tags_code: 0,
         };
-        let Some(queue) = self.facts.queue(view.topic, view.queue_id) else {
+        let Some(queue) = self.facts.queue(place.topic, place.queue_id) else {
             return Ok(NONE);
         };
         if self.blocks > BLOCKS_MAX {
@@ -161,8 +209,8 @@ impl<'a> QueueChecker<'a> {
             tallies.for_each(|tally| tally.block = Vec::new());
             self.blocks = 0;
         }
-        let number = view.queue_offset;
-        let tally = self.tally(view.topic, view.queue_id);
+        let number = place.queue_offset;
+        let tally = self.tally(place.topic, place.queue_id);
         let held = |tally: &Tally| {
             let at = usize::try_from(number - tally.block_first).ok()?;
             tally.block.get(at).copied()

@@ -10,10 +10,10 @@ use thrustmq_proto_compat::message::record::RecordView;
 use crate::api::QueueEntry;
 use crate::checkpoint::read_checkpoint;
 use crate::deletions::Deletions;
-use crate::dispatch::{KnownProperties, tags_code_of};
 use crate::error::OpenError;
 use crate::layout::Layout;
 use crate::options::StoreOptions;
+use crate::record_properties::{KnownProperties, tags_code_of};
 
 use super::queue_files::{QueueOnDisk, Queues, end_of, find_queues};
 

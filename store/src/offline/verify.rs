@@ -7,9 +7,9 @@ use std::thread;
 
 use thrustmq_proto_compat::message::record::{CheckBody, RecordView};
 
-use crate::dispatch::{KnownProperties, keys_of};
 use crate::error::OpenError;
 use crate::layout::Layout;
+use crate::record_properties::{KnownProperties, keys_of};
 
 use super::block::OnRead;
 use super::directory::{DirectoryOptions, OffsetFile, SharedLock, offset_files, usual_length};
@@ -256,6 +256,7 @@ impl RecordChecks<'_, '_> {
         let text = view.properties_text();
         let known = KnownProperties::read(&text);
         let standing = self.queues.check(view, &known)?;
+        self.queues.check_light(view, &known)?;
         if is_filler(view) {
             self.index.pass(view.physical_offset)?;
             let end = view

@@ -62,9 +62,10 @@ impl Recovery<'_> {
         if !self.aborted && queues_end > at {
             return Ok(true);
         }
-        // A file that was on the disk shows that all before it was.
+        // A file that was on the disk shows that all before it was. Of what was stored in the last
+        // millisecond that was flushed, a part need not have been.
         let flushed_ms = if self.aborted {
-            self.checkpoint.log_timestamp
+            self.checkpoint.log_timestamp.saturating_sub(1)
         } else {
             i64::MAX
         };

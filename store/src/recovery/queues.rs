@@ -96,7 +96,10 @@ impl Recovery<'_> {
         for (topic, mark) in self.deletions.all() {
             let ids = self.queues.queues_of(&topic);
             let mut queues = ids.iter().filter_map(|id| self.queues.find(&topic, *id));
-            if !ids.is_empty() && queues.all(|queue| queue.last_physical_offset() < mark.end) {
+            // An empty queue whose begin has expired is of the life that the log still knows.
+            let lowest = if mark.end > self.log.min() { -1 } else { 0 };
+            let is_of_it = |last: i64| (lowest..mark.end).contains(&last);
+            if !ids.is_empty() && queues.all(|queue| is_of_it(queue.last_physical_offset())) {
                 let removed = self.queues.remove_topic(&topic);
                 removed.map_err(OpenError::io("remove queues of", &*topic))?;
             }

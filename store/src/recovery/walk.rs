@@ -145,16 +145,14 @@ impl Recovery<'_> {
     /// Dispatches one record.
     fn dispatch(&self, view: &RecordView<'_>, plan: &Plan) -> Result<Option<Put>, OpenError> {
         let complete = view.physical_offset < plan.complete_until;
-        if plan.purpose == Purpose::Look
-            || complete && !self.queues.has_topic(view.topic)
-            || self.deletions.covers(view.topic, view.physical_offset)
-        {
+        if plan.purpose == Purpose::Look || complete && !self.queues.has_topic(view.topic) {
             return Ok(None);
         }
         let targets = Targets {
             queues: self.queues,
             index: self.index,
-            delay_levels_ms: &self.options.delay_levels_ms,
+            deletions: self.deletions,
+            options: self.options,
         };
         if maps() > MAPS_MAX {
             self.queues.unmap_free();

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
@@ -46,6 +46,13 @@ pub(crate) struct Fault {
     pub(crate) os_error: i32,
 }
 
+/// Which flushes of maps wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    All,
+    Log,
+}
+
 #[derive(Debug, Default)]
 struct State {
     now: Names,
@@ -55,8 +62,8 @@ struct State {
     seen: BTreeSet<(DiskAction, String)>,
     fault: Option<Fault>,
     failed: u32,
-    /// Flushes of maps wait.
-    held: bool,
+    /// Flushes of maps wait, all of them or those of one area.
+    held: Option<Held>,
     /// How many operations are let through before the power fails; then nothing is done any more.
     operations_left: Option<u32>,
     dead: bool,
@@ -102,11 +109,21 @@ impl DurableDisk {
 
     /// While held, flushes of maps do not end: what is written meanwhile need not reach the disk.
     pub(crate) fn hold_flushes(&self, held: bool) {
+        self.hold(held.then_some(Held::All));
+    }
+
+    /// As [`DurableDisk::hold_flushes`], but only those of the log: what is derived from it may be
+    /// on the disk before it.
+    pub(crate) fn hold_log_flushes(&self, held: bool) {
+        self.hold(held.then_some(Held::Log));
+    }
+
+    fn hold(&self, held: Option<Held>) {
         self.state().held = held;
         self.released.notify_all();
     }
 
-    /// After so many operations nothing is done any more.
+    /// After so many operations nothing is done any more, until [`DurableDisk::revive`] or for good.
     pub(crate) fn cut_power_after(&self, operations: u32) {
         self.state().operations_left = Some(operations);
     }
@@ -116,7 +133,14 @@ impl DurableDisk {
         self.state().dead = true;
         self.hold_flushes(false);
         drop(store);
-        self.state().dead = false;
+        self.revive();
+    }
+
+    /// Another process comes: it finds what the one before left in the system's memory.
+    pub(crate) fn revive(&self) {
+        let mut state = self.state();
+        state.dead = false;
+        state.operations_left = None;
     }
 
     /// The power fails now. Nothing that the store does from here on counts.
@@ -124,9 +148,18 @@ impl DurableDisk {
         let mut state = self.state();
         let cut = PowerCut::of(&self.root, &state, block_bytes);
         state.dead = true;
-        state.held = false;
+        state.held = None;
         self.released.notify_all();
         cut
+    }
+
+    /// A file's bytes as a power cut would leave them; nothing if it has no name yet.
+    pub(crate) fn durable(&self, name: &str) -> Vec<u8> {
+        let state = self.state();
+        let entry = state.durable.get(Path::new(name));
+        entry.map_or_else(Vec::new, |entry| {
+            state.contents[&entry.number].durable.clone()
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -152,7 +185,7 @@ impl DiskWatcher for DurableDisk {
             return Ok(());
         };
         let mut state = self.state();
-        while state.held && operation.action == DiskAction::FlushMap {
+        while state.is_held(operation.action, &path) {
             state = self.released.wait(state).unwrap();
         }
         if let Some(left) = state.operations_left {
@@ -175,17 +208,22 @@ impl DiskWatcher for DurableDisk {
         let Some(path) = self.below(operation.path) else {
             return;
         };
+        // Also if the power failed or the process was killed meanwhile: it is done, and whoever opens
+        // the directory next finds it there.
         let mut state = self.state();
-        if state.dead {
-            return;
-        }
         state.seen.insert((operation.action, area_of(&path)));
         match operation.action {
             DiskAction::MakeDirectory => state.add(path, true),
             DiskAction::Create => state.add(path, false),
             DiskAction::Remove => drop(state.now.remove(&path)),
             DiskAction::RemoveDirectory => state.now.retain(|name, _| !name.starts_with(&path)),
-            DiskAction::Rename => state.rename(&path, &self.below(new_name(operation)).unwrap()),
+            DiskAction::Rename => {
+                let name = self.below(new_name(operation)).unwrap();
+                state.rename(&path, &name);
+                if name == Path::new("abort") {
+                    state.queues_are_put_again();
+                }
+            }
             DiskAction::Write | DiskAction::Clear => state.rewritten(&path, operation),
             DiskAction::FlushMap => {
                 let range = operation.from as usize..operation.to as usize;
@@ -254,7 +292,12 @@ impl State {
         let Some(content) = self.content(path) else {
             return;
         };
-        let now = fs::read(root.join(path)).unwrap();
+        let now = match fs::read(root.join(path)) {
+            Ok(now) => now,
+            // Another thread is removing it, and has not told yet.
+            Err(error) if error.kind() == ErrorKind::NotFound => return,
+            Err(error) => panic!("{}: {error}", path.display()),
+        };
         content.durable.resize(now.len(), 0);
         for block in range.start / SECTOR_BYTES..range.end.min(now.len()).div_ceil(SECTOR_BYTES) {
             let bytes = block_of(&now, block, SECTOR_BYTES);
@@ -268,6 +311,18 @@ impl State {
         }
     }
 
+    /// A process that starts puts the queue entries again that nobody vouched for, through maps, which
+    /// cannot be seen from here: the system writes them out though they are what they were.
+    fn queues_are_put_again(&mut self) {
+        for (path, entry) in &self.now {
+            if path.starts_with("consumequeue")
+                && let Some(content) = self.contents.get_mut(&entry.number)
+            {
+                content.given_up.clear();
+            }
+        }
+    }
+
     /// What was written or cleared is written out by the next flush.
     fn rewritten(&mut self, path: &Path, operation: &DiskOperation<'_>) {
         let first = operation.from as usize / SECTOR_BYTES;
@@ -277,6 +332,15 @@ impl State {
                 .given_up
                 .retain(|block, _| !(first..end).contains(block));
         }
+    }
+
+    fn is_held(&self, action: DiskAction, path: &Path) -> bool {
+        let is_of_it = match self.held {
+            None => false,
+            Some(Held::All) => true,
+            Some(Held::Log) => path.starts_with("commitlog"),
+        };
+        is_of_it && action == DiskAction::FlushMap
     }
 
     fn sync_directory(&mut self, dir: &Path) {

@@ -99,7 +99,7 @@ impl Ledger {
         let written = store.watermarks().written;
         let callback = move |outcome| sender.send(outcome).unwrap();
         store.when_flushed(written, Box::new(callback));
-        let outcome = receiver.recv_timeout(Duration::from_secs(10)).unwrap();
+        let outcome = receiver.recv_timeout(Duration::from_secs(60)).unwrap();
         if outcome == FlushOutcome::Flushed {
             self.acknowledged = self.acknowledged.max(written);
         }

@@ -4,14 +4,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use thrustmq_proto_compat::clock::Clock;
 use thrustmq_proto_compat::message::record::{self, CheckBody};
 use thrustmq_store::{
-    Appended, Arrival, ArrivalListener, FlushMode, NewMessage, ReadOutcome, ReadRequest, Store,
-    StoreOptions,
+    Appended, Arrival, ArrivalListener, FlushMode, NewMessage, OpenError, ReadOutcome, ReadRequest,
+    Store, StoreOptions,
 };
 
 pub(crate) mod durable;
@@ -55,7 +56,21 @@ pub(crate) fn open(options: StoreOptions) -> Store {
 }
 
 pub(crate) fn open_at(options: StoreOptions, clock: &Clock) -> Store {
-    Store::open(options, clock.clone(), Arc::new(Arrivals::default())).unwrap()
+    let open = || {
+        Store::open(
+            options.clone(),
+            clock.clone(),
+            Arc::new(Arrivals::default()),
+        )
+    };
+    for _ in 0..1_000 {
+        match open() {
+            // A program that another test is about to start has a copy of the lock until it runs.
+            Err(OpenError::InUse { .. }) => thread::sleep(Duration::from_millis(10)),
+            opened => return opened.unwrap(),
+        }
+    }
+    open().unwrap()
 }
 
 pub(crate) fn message<'a>(
@@ -102,18 +117,18 @@ pub(crate) fn wait_flushed(store: &Store) {
         written,
         Box::new(move |outcome| sender.send(outcome).unwrap()),
     );
-    let outcome = receiver.recv_timeout(Duration::from_secs(10)).unwrap();
+    let outcome = receiver.recv_timeout(Duration::from_secs(60)).unwrap();
     assert_eq!(outcome, thrustmq_store::FlushOutcome::Flushed);
 }
 
 pub(crate) fn wait_until(what: &str, done: impl Fn() -> bool) {
-    for _ in 0..5_000 {
+    for _ in 0..60_000 {
         if done() {
             return;
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    panic!("not {what} within five seconds");
+    panic!("not {what} within a minute");
 }
 
 /// Reads from an offset, without any limit that matters.

@@ -1,5 +1,6 @@
 //! Files and queues that nobody needs: 306, 316 and 329.
 
+use thrustmq_proto_compat::message::names;
 use thrustmq_remoting::{Handled, Incoming, Reply};
 
 use crate::broker::Broker;
@@ -14,7 +15,8 @@ pub(crate) fn clean_expired_queues(broker: &Broker, incoming: Incoming<()>) -> H
 /// `CLEAN_UNUSED_TOPIC`: queues of topics that the broker doesn't know.
 pub(crate) fn clean_unused_topics(broker: &Broker, incoming: Incoming<()>) -> Handled<()> {
     for topic in broker.store.topics() {
-        if !broker.topics.contains(&topic) && !broker.topics.is_system(&topic) {
+        let is_kept = broker.topics.is_system(&topic) || names::is_light_queue(&topic);
+        if !broker.topics.contains(&topic) && !is_kept {
             tracing::info!(peer = %incoming.peer, topic, "queues of an unknown topic are deleted");
             broker.store.delete_topic(&topic);
         }

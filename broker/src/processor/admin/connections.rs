@@ -33,7 +33,7 @@ pub(crate) fn consumer_connections(
         consume_type: state.mode.consume_type,
         message_model: state.mode.message_model,
         subscription_table: subscriptions
-            .map(|(topic, subscription)| (topic.clone(), (**subscription).clone()))
+            .map(|(topic, subscription)| (topic.clone(), subscription.data.clone()))
             .collect(),
     };
     json_body::answer(Reply::success(), &body)
@@ -98,7 +98,7 @@ pub(crate) fn subscription(
         .and_then(|topic| broker.consumers.subscription(&group, topic));
     let body = QuerySubscriptionResponseBody {
         group: Some(group),
-        subscription_data: subscription.map(|subscription| (*subscription).clone()),
+        subscription_data: subscription.map(|subscription| subscription.data.clone()),
         topic,
     };
     json_body::answer(Reply::success(), &body)

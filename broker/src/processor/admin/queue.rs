@@ -1,6 +1,7 @@
 //! What the store's queues hold: 29 to 32 and 321.
 
 use thrustmq_proto_compat::body::{ConsumeQueueData, QueryConsumeQueueResponseBody};
+use thrustmq_proto_compat::fastjson;
 use thrustmq_proto_compat::header::{
     BoundaryType, GetEarliestMsgStoretimeRequestHeader, GetEarliestMsgStoretimeResponseHeader,
     GetMaxOffsetRequestHeader, GetMaxOffsetResponseHeader, GetMinOffsetRequestHeader,
@@ -86,9 +87,11 @@ pub(crate) fn query_queue(
     let mut body = QueryConsumeQueueResponseBody {
         max_queue_index: range.max,
         min_queue_index: range.min,
-        filter_data: is_offline
-            .then(|| format!("{}@{topic} is not online!", group.unwrap_or_default())),
-        subscription_data: subscription.map(|subscription| (*subscription).clone()),
+        filter_data: group.map(|group| match is_offline {
+            true => format!("{group}@{topic} is not online!"),
+            false => filter_data(broker, group, topic),
+        }),
+        subscription_data: subscription.map(|subscription| subscription.data.clone()),
         ..QueryConsumeQueueResponseBody::default()
     };
     if header.index < range.min || header.index >= range.max {
@@ -108,4 +111,11 @@ pub(crate) fn query_queue(
         })
         .collect();
     json_body::answer(Reply::success(), &body)
+}
+
+/// What the group filters by, as Java shows it: in lines, or the word `null`.
+fn filter_data(broker: &Broker, group: &str, topic: &str) -> String {
+    let data = broker.filters.data(topic, group);
+    let text = fastjson::to_pretty_vec(&data).unwrap_or_default();
+    String::from_utf8_lossy(&text).into_owned()
 }

@@ -14,6 +14,7 @@ use thrustmq_store::Boundary;
 
 use crate::broker::Broker;
 use crate::offset::GroupQueue;
+use crate::pop::table::QueueKey;
 use crate::processor::json_body;
 use crate::refusal;
 
@@ -94,7 +95,16 @@ fn assign(
             queue_id: *queue_id,
         };
         broker.offsets.assign_reset(queue, (*offset).max(0));
+        let key = QueueKey {
+            group: group.clone(),
+            topic: topic.clone(),
+            queue_id: *queue_id,
+        };
+        let offset = (*offset).max(0);
+        broker.pop.note_reset(&key, offset, &broker.offsets);
     }
+    // What is answered outlives the process.
+    broker.offsets.flush();
     Ok(targets)
 }
 

@@ -118,17 +118,25 @@ fn store_figures(broker: &Broker, info: &mut Info) {
             format!("Total : {total}, Free : {free}."),
         );
     }
-    // There is no timer wheel to be behind.
-    for key in ["timerReadBehind", "timerOffsetBehind", "timerCongestNum"] {
-        info.put(key, 0);
-    }
-    info.put("timerEnqueueTps", "0.0");
-    info.put("timerDequeueTps", "0.0");
+    timer_figures(broker, info);
 }
 
 /// As Java shows a share.
 fn ratio_text(percent: u32) -> String {
     format!("{:?}", f64::from(percent) / 100.0)
+}
+
+/// How far the timer is, and what waits there; nothing where it is switched off.
+fn timer_figures(broker: &Broker, info: &mut Info) {
+    let now_ms = broker.clock.now_ms();
+    let timer = broker.timer.as_ref();
+    let figures = timer.map(|timer| timer.figures(&broker.store, now_ms));
+    let figures = figures.unwrap_or_default();
+    info.put("timerReadBehind", figures.read_behind_seconds);
+    info.put("timerOffsetBehind", figures.offset_behind);
+    info.put("timerCongestNum", figures.waiting);
+    info.put("timerEnqueueTps", format!("{:?}", figures.entered_rate));
+    info.put("timerDequeueTps", format!("{:?}", figures.left_rate));
 }
 
 /// How far each delay level is delivered, and how long its queue is.
@@ -148,15 +156,13 @@ fn pool_figures(broker: &Broker, info: &mut Info) {
     pool_figure("pull", &pools.pull, info);
     pool_figure("litePull", &pools.lite_pull, info);
     pool_figure("query", &pools.query, info);
-    // Monitors divide by these as well; nothing here is acknowledged or ended, so nothing waits.
+    // Monitors divide by these as well; acknowledgements have no pool of their own here.
     info.put("ackThreadPoolQueueSize", 0);
     info.put("ackThreadPoolQueueCapacity", ABSENT_POOL_CAPACITY);
     info.put("ackThreadPoolQueueHeadWaitTimeMills", 0);
-    info.put("EndTransactionQueueSize", 0);
-    info.put(
-        "EndTransactionThreadPoolQueueCapacity",
-        ABSENT_POOL_CAPACITY,
-    );
+    let ends = &pools.end_transaction;
+    info.put("EndTransactionQueueSize", ends.queued());
+    info.put("EndTransactionThreadPoolQueueCapacity", ends.capacity());
 }
 
 fn pool_figure(name: &str, pool: &Pool, info: &mut Info) {

@@ -88,6 +88,9 @@ pub(crate) fn delete_topic(
     for topic in &topics {
         broker.topics.remove(topic);
         broker.offsets.remove_topic(topic);
+        if let Some(timer) = &broker.timer {
+            timer.remove_topic(topic);
+        }
         broker.store.delete_topic(topic);
         if broker.config.current().auto_delete_unused_stats {
             broker.stats.remove_topic(topic);

@@ -12,7 +12,7 @@ use super::arguments::{AppendArguments, Flush};
 use super::filling::{Messages, wait_dispatched};
 use super::{Directory, nanoseconds_each, open};
 use crate::bench::histogram::Histogram;
-use crate::bench::process_cpu::cpu_us;
+use crate::bench::process::cpu_us;
 use crate::output;
 
 pub(super) fn run(arguments: &AppendArguments) -> anyhow::Result<()> {

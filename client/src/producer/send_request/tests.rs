@@ -9,11 +9,13 @@ fn sender() -> Sender {
     let clock = Clock::by_hand(1_700_000_000_000);
     Sender {
         group: "pg".into(),
+        namespace: Namespace::default(),
         keys: UniqueKeys::new(Ipv4Addr::LOCALHOST.into(), 1, 2, clock),
         body_bytes_max: 4 << 20,
         compression: CompressionType::Zlib,
         compression_level: 5,
         compress_above_bytes: 4096,
+        traces: false,
     }
 }
 
@@ -27,6 +29,46 @@ fn queue() -> MessageQueue {
 
 fn header_of(command: &Command) -> SendMessageRequestHeaderV2 {
     command.header().unwrap()
+}
+
+#[test]
+fn each_message_of_a_batch_has_its_own_receipt() {
+    let whole = SendReceipt {
+        status: SendStatus::Stored,
+        msg_id: "a,b".into(),
+        offset_msg_id: "1,2".into(),
+        queue: queue(),
+        queue_offset: 7,
+        transaction_id: None,
+        recall_handle: None,
+        region: None,
+    };
+    let second = whole.of_message(1);
+    assert_eq!((second.msg_id.as_str(), second.queue_offset), ("b", 8));
+    assert_eq!(
+        (second.offset_msg_id.as_str(), second.queue),
+        ("2", queue())
+    );
+}
+
+#[test]
+fn the_region_is_told_to_who_traces() {
+    let mut traced = sender();
+    traced.traces = true;
+    let header = SendMessageResponseHeader::default();
+    let answer = || Command::answer(ResponseCode::SUCCESS).with_header(&header);
+    let region = |sender: &Sender, answer: &Command| {
+        let request = SendRequest::of(sender, &Message::new("t", "x"), 0).unwrap();
+        let receipt = request.receipt(&queue(), answer).unwrap().unwrap();
+        receipt.region
+    };
+    let mut told = answer();
+    told.fields.push_text("MSG_REGION", "east");
+    assert_eq!(region(&traced, &told).as_deref(), Some("east"));
+    assert_eq!(region(&traced, &answer()).as_deref(), Some("DefaultRegion"));
+    assert_eq!(region(&sender(), &told), None);
+    told.fields.push_text("TRACE_ON", "false");
+    assert_eq!(region(&traced, &told), None);
 }
 
 #[test]

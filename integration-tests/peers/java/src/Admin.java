@@ -24,6 +24,7 @@ final class Admin {
     private final PrintStream answers = System.out;
     private DefaultMQProducer producer;
     private DefaultMQPushConsumer consumer;
+    private String consumed;
     private Burst burst;
     private final AtomicInteger received = new AtomicInteger();
 
@@ -71,12 +72,14 @@ final class Admin {
     private String drive(String namesrv, String[] words) throws Exception {
         switch (words[0]) {
             case "@start":
+                consumed = words[1];
                 producer = Clients.producer(namesrv, words[2] + "-producer");
                 consumer = Clients.consumer(namesrv, words[2], words[1], "*", message -> received.incrementAndGet());
                 return "";
             case "@send":
                 return send(words[1], Integer.parseInt(words[2]));
             case "@stop":
+                awaitCommitted(consumed);
                 producer.shutdown();
                 consumer.shutdown();
                 return "";
@@ -97,7 +100,7 @@ final class Admin {
     /** The listener has a message before it counts as consumed, and the broker hears of it without an answer. */
     private void awaitCommitted(String topic) throws Exception {
         DefaultMQAdminExt admin = Clients.admin(producer.getNamesrvAddr());
-        Peer.await("the committed offsets", 10_000, () -> {
+        Peer.await("the committed offsets", 60_000, () -> {
             try {
                 consumer.getDefaultMQPushConsumerImpl().persistConsumerOffset();
                 return admin.examineConsumeStats(consumer.getConsumerGroup(), topic).computeTotalDiff() == 0;
@@ -118,7 +121,7 @@ final class Admin {
             SendResult result = Clients.untilTaken(() -> producer.send(message, queue));
             ids.add(result.getOffsetMsgId() + " " + result.getMsgId() + " " + result.getMessageQueue().getQueueId() + " " + result.getQueueOffset());
         }
-        Peer.await("the consumer", 30_000, () -> received.get() >= before + count);
+        Peer.await("the consumer", 60_000, () -> received.get() >= before + count);
         awaitCommitted(topic);
         return String.join("\n", ids);
     }

@@ -23,7 +23,7 @@ final class Burst {
         Clients.createTopic(namesrv, TOPIC, QUEUES);
         Burst burst = new Burst(Clients.producer(namesrv, "burst"));
         burst.thread.start();
-        Peer.await("the first messages of a burst", 10_000, () -> burst.count() > 100);
+        Peer.await("the first messages of a burst", 60_000, () -> burst.count() > 100);
         return burst;
     }
 
@@ -40,7 +40,7 @@ final class Burst {
             for (int i = 0; ; i++) {
                 MessageQueue queue = new MessageQueue(TOPIC, "broker-a", i % QUEUES);
                 Message message = new Message(TOPIC, "", "burst" + i, new byte[100]);
-                SendResult result = Clients.untilTaken(() -> producer.send(message, queue, 3000));
+                SendResult result = Clients.untilTaken(() -> producer.send(message, queue, 15_000));
                 if (result.getSendStatus() == SendStatus.SEND_OK) {
                     acknowledge(result);
                 }

@@ -86,7 +86,7 @@ final class Fill {
 
     private void createTopic(String topic, int queues) throws Exception {
         admin.createAndUpdateTopicConfig(address, new TopicConfig(topic, queues, queues, 6));
-        Peer.await("the route of " + topic, 10_000, () -> {
+        Peer.await("the route of " + topic, 60_000, () -> {
             try {
                 return address.equals(admin.examineTopicRouteInfo(topic).getBrokerDatas().get(0).selectBrokerAddr());
             } catch (Exception e) {
@@ -191,8 +191,8 @@ final class Fill {
         for (LocalTransactionState state : LocalTransactionState.values()) {
             checked(() -> transactions.sendMessageInTransaction(message("Tx", state.name(), state.name().getBytes(StandardCharsets.UTF_8)), state));
         }
-        Peer.await("the committed transaction", 10_000, () -> maxOffset("Tx", 0) + maxOffset("Tx", 1) == before + 1);
-        Peer.await("the ends of transactions", 10_000, () -> maxOffset("RMQ_SYS_TRANS_OP_HALF_TOPIC", 0) > operations);
+        Peer.await("the committed transaction", 60_000, () -> maxOffset("Tx", 0) + maxOffset("Tx", 1) >= before + 1);
+        Peer.await("the ends of transactions", 60_000, () -> maxOffset("RMQ_SYS_TRANS_OP_HALF_TOPIC", 0) > operations);
         transactions.shutdown();
     }
 
@@ -232,8 +232,8 @@ final class Fill {
             }
             Peer.check(answer.getCode() == 0, answer.toString());
         }
-        Peer.await("the returned message", 10_000, () -> maxOffset("%RETRY%workers", 0) == retried + 1);
-        Peer.await("the dead letter", 10_000, () -> maxOffset("%DLQ%workers", 0) == dead + 1);
+        Peer.await("the returned message", 60_000, () -> maxOffset("%RETRY%workers", 0) >= retried + 1);
+        Peer.await("the dead letter", 60_000, () -> maxOffset("%DLQ%workers", 0) >= dead + 1);
     }
 
     /** Some are delivered before the end of the run. Those that wait are the last that a run adds: the next broker delivers them. */
@@ -242,7 +242,8 @@ final class Fill {
         for (int level : new int[] {KEPT, DELIVERED, DELIVERED, DELIVERED}) {
             sendDelayed(level);
         }
-        Peer.await("the delayed messages", 10_000, () -> delivered() == before + 3);
+        // What an earlier run left may come meanwhile too.
+        Peer.await("the delayed messages", 60_000, () -> delivered() >= before + 3);
         if (waiting) {
             sendDelayed(WAITING);
             sendDelayed(WAITING);

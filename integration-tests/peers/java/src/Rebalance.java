@@ -42,7 +42,7 @@ final class Rebalance {
         int third = count / 3;
         long start = System.currentTimeMillis();
         send(producer, 0, third);
-        Peer.await("the first third", 60_000, () -> distinct.get() >= third);
+        Peer.await("the first third", 180_000, () -> distinct.get() >= third);
         Peer.check(duplicates.get() == 0, duplicates + " duplicates before the rebalance");
 
         DefaultMQPushConsumer second = Clients.consumer(namesrv, topic + "-group", topic, "*", message -> {
@@ -50,7 +50,7 @@ final class Rebalance {
             receive(message);
         });
         send(producer, third, 2 * third);
-        Peer.await("the second consumer's share", 60_000, () -> {
+        Peer.await("the second consumer's share", 180_000, () -> {
             try {
                 producer.send(new Message(topic, "extra".getBytes()));
                 Thread.sleep(100);
@@ -61,7 +61,7 @@ final class Rebalance {
         });
         second.shutdown();
         send(producer, 2 * third, count);
-        Peer.await("all " + count, 90_000, () -> distinct.get() >= count);
+        Peer.await("all " + count, 180_000, () -> distinct.get() >= count);
         long elapsedMs = System.currentTimeMillis() - start;
         int around = duplicates.get();
         Thread.sleep(1000);
@@ -96,7 +96,7 @@ final class Rebalance {
                 open.countDown();
             });
         }
-        Peer.check(open.await(60, TimeUnit.SECONDS), open.getCount() + " sends unanswered");
+        Peer.check(open.await(180, TimeUnit.SECONDS), open.getCount() + " sends unanswered");
         Peer.check(failure.get() == null, "send: " + failure.get());
     }
 

@@ -45,7 +45,7 @@ final class RestartLoad {
         for (Thread sender : senders) {
             sender.join();
         }
-        Peer.await("every acknowledged message", 60_000, () -> received.containsAll(acknowledged));
+        Peer.await("every acknowledged message", 180_000, () -> received.containsAll(acknowledged));
         Peer.check(errors.isEmpty(), errors.size() + " sends failed, the first: " + errors.peek());
         producer.shutdown();
         consumer.shutdown();

@@ -55,9 +55,9 @@ final class SendReceive {
         sendOneway(producer);
         sendBatch(producer);
         sendLarge(producer);
-        Peer.await("all messages", 30_000, () -> received.size() >= sent.size());
+        Peer.await("all messages", 60_000, () -> received.size() >= sent.size());
         Set<String> wanted = wantedByTag();
-        Peer.await("all tagged messages", 10_000, () -> tagged.size() >= wanted.size());
+        Peer.await("all tagged messages", 60_000, () -> tagged.size() >= wanted.size());
         Thread.sleep(300); // what should not come would come now
         Peer.check(received.keySet().equals(sent), "received " + received.keySet() + " of " + sent);
         Peer.check(repeated.isEmpty(), "twice: " + repeated);
@@ -133,7 +133,7 @@ final class SendReceive {
                 }
             });
         }
-        Peer.check(open.await(10, TimeUnit.SECONDS), "async sends unanswered: " + open.getCount());
+        Peer.check(open.await(60, TimeUnit.SECONDS), "async sends unanswered: " + open.getCount());
         Peer.check(failure.get() == null, "async send: " + failure.get());
     }
 
@@ -166,7 +166,7 @@ final class SendReceive {
         String key = "sync" + (EACH - 1);
         long now = System.currentTimeMillis();
         AtomicReference<QueryResult> found = new AtomicReference<>();
-        Peer.await("the key " + key, 5000, () -> {
+        Peer.await("the key " + key, 60_000, () -> {
             try {
                 found.set(producer.queryMessage(topic, key, 10, now - 60_000, now + 60_000));
                 return true;

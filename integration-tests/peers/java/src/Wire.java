@@ -8,7 +8,7 @@ import org.apache.rocketmq.remoting.protocol.header.QueryMessageRequestHeader;
 
 /** Single requests to one broker, without a route: so that system topics and deleted topics can be asked about too. */
 final class Wire {
-    private static final long TIMEOUT_MS = 10_000;
+    private static final long TIMEOUT_MS = 60_000;
     private final NettyRemotingClient client = new NettyRemotingClient(new NettyClientConfig());
     private final String address;
 

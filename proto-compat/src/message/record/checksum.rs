@@ -2,7 +2,8 @@
 //!
 //! `__CRC32#` 0x01, the CRC-32 of all bytes before it (31 bits) in ten digits with the lowest first,
 //! 0x02. It is found by its place and form alone, whatever the lengths in the record say, so that a
-//! flipped bit cannot hide it; with one byte amiss it counts as damaged, not as absent.
+//! flipped bit cannot hide it; with one byte amiss it counts as damaged, not as absent. So it does
+//! with any number of zeros in it: after a power cut a sector before its last byte may be missing.
 
 use std::borrow::Cow;
 
@@ -21,7 +22,7 @@ pub(super) const CHECKSUM_BYTES: usize = 20;
 pub(super) enum Ending {
     /// No checksum.
     Other,
-    /// A checksum but for one byte.
+    /// A checksum but for one byte, or for bytes that were never written.
     Damaged,
     /// A checksum with this value.
     Checksum(u64),
@@ -39,17 +40,27 @@ pub(super) fn ending(record: &[u8]) -> Ending {
             Ending::Checksum(digits.fold(0, add))
         }
         1 => Ending::Damaged,
+        _ if has_hole(ending) => Ending::Damaged,
         _ => Ending::Other,
     }
 }
 
 /// How many bytes do not fit the form.
 fn misfits(ending: &[u8; CHECKSUM_BYTES]) -> u8 {
-    let misfit = |(byte, form): (&u8, &u8)| {
-        let is_digit = byte.wrapping_sub(b'0') < 10;
-        u8::from((byte != form) & !(is_digit & (*form == b'0')))
-    };
+    let misfit = |(byte, form): (&u8, &u8)| u8::from(!fits(*byte, *form));
     ending.iter().zip(FORM).map(misfit).sum()
+}
+
+fn fits(byte: u8, form: u8) -> bool {
+    let is_digit = byte.wrapping_sub(b'0') < 10;
+    (byte == form) | (is_digit & (form == b'0'))
+}
+
+/// Whether the last byte fits the form, and all others do that were written.
+fn has_hole(ending: &[u8; CHECKSUM_BYTES]) -> bool {
+    let mut places = ending.iter().zip(FORM).rev();
+    let last_fits = places.next().is_some_and(|(byte, form)| byte == form);
+    last_fits && places.all(|(byte, form)| *byte == 0 || fits(*byte, *form))
 }
 
 /// The checksum that a record should hold.

@@ -254,6 +254,21 @@ fn a_record_without_checksum_never_ends_in_what_looks_like_a_damaged_one() {
 }
 
 #[test]
+fn a_hole_that_a_power_cut_left_is_seen_wherever_it_lies() {
+    for properties in ["KEYS\u{1}key\u{2}TAGS\u{1}a\u{2}", ""] {
+        let bytes = stored_with(properties, Checksum::Append);
+        for from in 0..bytes.len() {
+            for to in from + 1..=bytes.len() {
+                let mut torn = bytes.clone();
+                torn[from..to].fill(0);
+                let sound = check(&torn, CheckBody::Crc).is_ok_and(|view| !view.ends_in_zeros());
+                assert_eq!(sound, torn == bytes, "{from}..{to} of {}", bytes.len());
+            }
+        }
+    }
+}
+
+#[test]
 fn a_checksum_that_travelled_is_not_compared() {
     let mut bytes = stored_with("", Checksum::Append);
     let place_of_queue_id = QUEUE_ID_AT + 3;
