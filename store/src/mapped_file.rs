@@ -16,7 +16,8 @@
 //!   has locked its directory (`layout.rs`), and [`MappedCells::clear_from`] and the like, which may
 //!   shorten it for a moment, belong to recovery, when nobody else holds it.
 //! - What is written has blocks on the disk; writing into a hole of a full disk would kill the
-//!   process. [`MappedFile::append`] takes them itself, the index asks [`MappedCells::reserve`].
+//!   process, and reading one does on tmpfs. [`MappedFile::append`] takes them itself, as
+//!   [`MappedCells::open`] does for a header; the index asks [`MappedCells::reserve`].
 //! - A file is mapped as one of the two kinds and by one map at a time: `file_queue.rs` keeps the
 //!   only map of a [`MappedFile`], `index/` that of [`MappedCells`].
 //!
@@ -340,14 +341,22 @@ pub(crate) struct MappedCells {
 }
 
 impl MappedCells {
-    /// Maps the file, making it first if it is not there; what is written to needs its
-    /// blocks first.
+    /// Maps the file, making it first if it is not there. Its header, which must not be longer than
+    /// the first page, has its blocks then; what else is written to needs them first.
     pub(crate) fn open(disk: &Disk, path: &Path, bytes: usize) -> io::Result<Self> {
-        let map = if disk.exists(path)? && disk.length(path)? > 0 {
-            Map::open(disk, path, bytes, Place::Sparse)?
-        } else {
-            Map::create(disk, path, bytes, Place::Sparse)?
-        };
+        if disk.exists(path)? && disk.length(path)? > 0 {
+            let map = Map::open(disk, path, bytes, Place::Sparse)?;
+            return Self::with_header(map);
+        }
+        let map = Map::create(disk, path, bytes, Place::Sparse)?;
+        let cells = Self::with_header(map);
+        // Without its blocks it must not be found at the next start.
+        cells.or_else(|error| disk.remove(path).and(Err(error)))
+    }
+
+    /// A hole of a full tmpfs kills the process even if it is only read.
+    fn with_header(map: Map) -> io::Result<Self> {
+        map.reserve(0, map.len().min(STEP_BYTES_MIN))?;
         Ok(Self { map })
     }
 

@@ -17,8 +17,8 @@ use support::ledger::Ledger;
 use support::*;
 use thrustmq_proto_compat::clock::Clock;
 use thrustmq_store::{
-    Disk, DiskAction, FlushMode, FlushOutcome, NotWritable, OpenError, RetentionOptions, Store,
-    StoreOptions,
+    Disk, DiskAction, FlushMode, FlushOutcome, NotWritable, OpenError, QueryRequest,
+    RetentionOptions, Store, StoreOptions,
 };
 
 const EIO: i32 = 5;
@@ -284,14 +284,9 @@ impl Drop for SmallDisk {
     }
 }
 
-#[test]
-fn a_full_disk_is_an_error_until_there_is_room() {
-    let Some(disk) = SmallDisk::mount() else {
-        println!("skipped: a small file system can only be mounted by root");
-        return;
-    };
-    let store = open(StoreOptions {
-        // Much larger than what is left of the disk.
+/// A store on it, whose queues are much larger than the disk.
+fn open_on(disk: &SmallDisk) -> Store {
+    open(StoreOptions {
         consume_queue_file_bytes: 20 << 20,
         commit_log_file_bytes: 1 << 18,
         retention: RetentionOptions {
@@ -299,7 +294,16 @@ fn a_full_disk_is_an_error_until_there_is_room() {
             ..RetentionOptions::default()
         },
         ..options(disk.path())
-    });
+    })
+}
+
+#[test]
+fn a_full_disk_is_an_error_until_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else {
+        println!("skipped: a small file system can only be mounted by root");
+        return;
+    };
+    let store = open_on(&disk);
     let mut ledger = Ledger::default();
     ledger.append(&store, "first", 0).unwrap();
     assert_eq!(ledger.flush(&store), FlushOutcome::Flushed);
@@ -323,4 +327,33 @@ fn a_full_disk_is_an_error_until_there_is_room() {
     assert_eq!(ledger.flush(&store), FlushOutcome::Flushed);
     ledger.check(&store);
     drop(store);
+}
+
+/// Reading a hole of a mapped file needs a block too on this file system, and kills the process where
+/// there is none.
+#[test]
+fn a_disk_that_is_full_before_the_first_key_is_an_error_until_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else {
+        println!("skipped: a small file system can only be mounted by root");
+        return;
+    };
+    let store = open_on(&disk);
+    store.append(&message("t", 0, b"no key", "")).unwrap();
+    wait_dispatched(&store);
+    let filler = disk.fill();
+    append(&store, "t", 0, "key");
+    wait_until("refusing", || store.not_writable().is_some());
+    let index: Vec<_> = fs::read_dir(disk.path().join("index")).unwrap().collect();
+    assert!(index.is_empty(), "{index:?}");
+    fs::remove_file(filler).unwrap();
+    wait_until("writable", || store.not_writable().is_none());
+    wait_dispatched(&store);
+    let found = store.query(&QueryRequest {
+        topic: "t",
+        key: "key",
+        messages_max: 10,
+        begin_ms: 0,
+        end_ms: i64::MAX,
+    });
+    assert_eq!(found.unwrap().records.len(), 1);
 }

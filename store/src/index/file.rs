@@ -233,6 +233,9 @@ impl IndexFile {
     /// Gives the physical offsets of entries that match to `visit`, newest first, until it has
     /// enough.
     pub(crate) fn find(&self, wanted: Wanted, visit: &mut dyn FnMut(i64) -> Search) -> Search {
+        if self.is_empty() {
+            return Search::On; // its slots may have no blocks
+        }
         let next = self.next_entry();
         let mut number = self.cells.get(self.slot_at(wanted.key_hash));
         // Chains lead backwards only, so they end; a damaged one is cut where it does not.
