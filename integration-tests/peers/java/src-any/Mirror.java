@@ -29,6 +29,7 @@ final class Mirror {
         transactions.setTransactionListener(new Commits());
         started(transactions, options.get("namesrv"));
         Set<String> seen = ConcurrentHashMap.newKeySet();
+        Set<String> tracedIds = ConcurrentHashMap.newKeySet();
         DefaultMQPushConsumer consumer = Clients.consumer(options.get("namesrv"), back + "-consumer", options.get("topic"), "*", message -> {
             try {
                 Message answer = mirrored(back, message);
@@ -38,8 +39,10 @@ final class Mirror {
                 }
                 if (kind.equals("committed")) {
                     Clients.untilTaken(() -> transactions.sendMessageInTransaction(answer, null));
+                } else if (kind.equals("traced")) {
+                    tracedIds.add(Clients.untilTaken(() -> traced.send(answer)).getMsgId());
                 } else {
-                    Clients.untilTaken(() -> (kind.equals("traced") ? traced : producer).send(answer));
+                    Clients.untilTaken(() -> producer.send(answer));
                 }
                 seen.add(message.getMsgId());
             } catch (Exception e) {
@@ -48,10 +51,25 @@ final class Mirror {
         });
         Peer.await(count + " messages", 90_000, () -> seen.size() >= count);
         consumer.shutdown();
+        // A producer that shuts down sends its traces without waiting for their answers, and loses some.
+        for (String id : tracedIds) {
+            Peer.await("the trace of " + id, 60_000, () -> isTraced(producer, id));
+        }
         producer.shutdown();
         transactions.shutdown();
-        traced.shutdown(); // sends the traces that wait
+        traced.shutdown();
         return "mirrored=" + seen.size();
+    }
+
+    private static boolean isTraced(DefaultMQProducer producer, String id) {
+        try {
+            long now = System.currentTimeMillis();
+            return !producer.queryMessage("RMQ_SYS_TRACE_TOPIC", id, 1, now - 600_000, now + 60_000).getMessageList().isEmpty();
+        } catch (MQClientException notYet) {
+            return false; // the topic or the message is not there
+        } catch (InterruptedException e) {
+            throw new IllegalStateException(e);
+        }
     }
 
     private static DefaultMQProducer started(DefaultMQProducer producer, String namesrv) throws MQClientException {
