@@ -195,6 +195,15 @@ impl Cluster {
     pub fn add_java_broker(&mut self, name: &str) -> anyhow::Result<()> {
         let port = free_port()?;
         self.broker_ports.push(port);
+        self.start_java_broker(name, port)
+    }
+
+    /// Starts a Java broker again, which [`Cluster::kill`] ended.
+    pub fn restart_java_broker(&mut self, index: usize, name: &str) -> anyhow::Result<()> {
+        self.start_java_broker(name, self.broker_ports[index])
+    }
+
+    fn start_java_broker(&mut self, name: &str, port: u16) -> anyhow::Result<()> {
         let store = self.directory.path().join(name);
         let config = self.directory.path().join(format!("{name}.conf"));
         let mut properties = vec![

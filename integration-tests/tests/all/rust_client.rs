@@ -49,11 +49,22 @@ fn our_client_works_with_java_servers() -> anyhow::Result<()> {
 }
 
 #[test]
-fn our_client_loses_nothing_when_a_broker_is_killed() -> anyhow::Result<()> {
+fn our_client_loses_nothing_when_a_broker_of_ours_is_killed() -> anyhow::Result<()> {
     let mut cluster = Cluster::with_our_namesrv()?;
     cluster.add_our_broker("broker-a")?;
     cluster.add_our_broker("broker-b")?;
-    killed::run(&mut cluster)?;
+    killed::run(&mut cluster, Cluster::restart_our_broker)?;
+    cluster.stop(&[])
+}
+
+#[test]
+fn our_client_loses_nothing_when_a_java_broker_is_killed() -> anyhow::Result<()> {
+    let Some(mut cluster) = Cluster::with_java_namesrv()? else {
+        return Ok(());
+    };
+    cluster.add_java_broker("broker-a")?;
+    cluster.add_java_broker("broker-b")?;
+    killed::run(&mut cluster, Cluster::restart_java_broker)?;
     cluster.stop(&[])
 }
 

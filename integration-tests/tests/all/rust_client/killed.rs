@@ -20,10 +20,12 @@ const KILLS: usize = 2;
 /// How long brokers live between the kills.
 const LIFE: Duration = Duration::from_secs(3);
 
+/// Starts the broker of a number and name again.
+type Restart = fn(&mut Cluster, usize, &str) -> anyhow::Result<()>;
 /// Bodies.
 type Seen = Arc<Mutex<BTreeSet<String>>>;
 
-pub(super) fn run(cluster: &mut Cluster) -> anyhow::Result<()> {
+pub(super) fn run(cluster: &mut Cluster, restart: Restart) -> anyhow::Result<()> {
     let runtime = super::runtime()?;
     let namesrv = cluster.namesrv();
     let (consumers, load) = runtime.block_on(async {
@@ -35,7 +37,7 @@ pub(super) fn run(cluster: &mut Cluster) -> anyhow::Result<()> {
         std::thread::sleep(LIFE);
         cluster.kill("broker-b", &[])?;
         std::thread::sleep(LIFE);
-        cluster.restart_our_broker(1, "broker-b")?;
+        restart(cluster, 1, "broker-b")?;
     }
     std::thread::sleep(LIFE);
     runtime.block_on(async {
