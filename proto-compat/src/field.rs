@@ -2,14 +2,20 @@
 //!
 //! RocketMQ's headers are string maps whatever the encoding. [`ExtFields`] keeps one in a single text
 //! buffer with a list of spans: two allocations a command, however many fields it has. Fields that were
-//! read from JSON are spans of a copy of the header's text; what has escapes stands behind it.
+//! read from JSON are spans of a copy of the header's text; what has escapes stands behind it. Fields that
+//! are about to be sent stand in their text as JSON has them, so that writing them is one copy.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::ops::Range;
 
+use crate::serialize::json;
+
 /// A type that a header field can have.
 pub trait FieldValue: Sized {
+    /// Its text never has anything that JSON escapes.
+    const IS_PLAIN: bool = false;
+
     /// Reads the text form; `None` if the text is not of this type.
     fn parse(text: &str) -> Option<Self>;
     /// Appends the text form, as Java's `toString` writes it.
@@ -27,6 +33,8 @@ impl FieldValue for String {
 }
 
 impl FieldValue for bool {
+    const IS_PLAIN: bool = true;
+
     fn parse(text: &str) -> Option<Self> {
         // Java's Boolean.parseBoolean: anything but "true" is false.
         Some(text.eq_ignore_ascii_case("true"))
@@ -40,6 +48,8 @@ impl FieldValue for bool {
 macro_rules! integer_field {
     ($($integer:ty),*) => {$(
         impl FieldValue for $integer {
+            const IS_PLAIN: bool = true;
+
             fn parse(text: &str) -> Option<Self> {
                 text.parse().ok()
             }
@@ -93,7 +103,15 @@ struct Span {
 pub struct ExtFields {
     text: String,
     spans: Vec<Span>,
+    /// Keys and values stand anywhere in the text. Else it is the members of a JSON object, each with a
+    /// comma behind it.
+    is_loose: bool,
 }
+
+/// What stands around a key and a value where the text is JSON.
+const BEFORE_KEY: &str = "\"";
+const BEFORE_VALUE: &str = "\":\"";
+const BEHIND_VALUE: &str = "\",";
 
 impl ExtFields {
     /// An empty map.
@@ -106,13 +124,22 @@ impl ExtFields {
         Self {
             text: String::with_capacity(text_bytes),
             spans: Vec::with_capacity(fields),
+            is_loose: false,
+        }
+    }
+
+    /// The same for fields that are read and hardly ever written.
+    pub(crate) fn loose(fields: usize, text_bytes: usize) -> Self {
+        Self {
+            is_loose: true,
+            ..Self::with_capacity(fields, text_bytes)
         }
     }
 
     /// An empty map over a text in which fields stand, for [`ExtFields::push_found`]. Others, which
     /// are pushed behind it, find room for half as much.
     pub(crate) fn over(text: &str, fields: usize) -> Self {
-        let mut map = Self::with_capacity(fields, text.len() + text.len() / 2);
+        let mut map = Self::loose(fields, text.len() + text.len() / 2);
         map.text.push_str(text);
         map
     }
@@ -127,9 +154,15 @@ impl ExtFields {
         self.spans.is_empty()
     }
 
-    /// The text in which all keys and values stand, and maybe more.
-    pub(crate) fn text(&self) -> &str {
-        &self.text
+    /// How long the text is in which all keys and values stand, and maybe more.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The members of a JSON object with commas between them, if the fields stand so in their text.
+    pub(crate) fn json_members(&self) -> Option<&str> {
+        let members = Some(self.text.as_str()).filter(|_| !self.is_loose)?;
+        Some(members.strip_suffix(',').unwrap_or(members))
     }
 
     /// The value of `key`; of two with the same key, the later.
@@ -145,40 +178,73 @@ impl ExtFields {
             .map(|span| (self.key(span), self.value(span)))
     }
 
-    /// Appends a field. A caller that may replace one uses [`ExtFields::set`].
-    pub fn push<T: FieldValue>(&mut self, key: &str, value: &T) {
-        self.push_with(key, |out| value.write(out));
+    /// Appends a field. A caller that may replace one uses [`ExtFields::set`]. The key must be one of
+    /// those that need no escapes in JSON, as all of the protocol's are.
+    #[inline]
+    pub fn push<T: FieldValue>(&mut self, key: &'static str, value: &T) {
+        debug_assert!(!json::needs_escapes(key), "{key:?} is no name of a field");
+        let key = self.begin(key);
+        let start = self.text.len();
+        value.write(&mut self.text);
+        let value = start..self.text.len();
+        self.end(key, start);
+        let is_odd = !T::IS_PLAIN && !self.is_loose && json::needs_escapes(&self.text[value]);
+        self.is_loose |= is_odd;
     }
 
     /// Appends a field whose value is text.
     pub fn push_text(&mut self, key: &str, value: &str) {
-        self.push_with(key, |out| out.push_str(value));
-    }
-
-    /// Appends a field whose value `write` appends to the text.
-    fn push_with(&mut self, key: &str, write: impl FnOnce(&mut String)) {
         let infallible: Result<(), Infallible> = self.try_push_with(key, |out| {
-            write(out);
+            out.push_str(value);
             Ok(())
         });
         infallible.unwrap_or_else(|never| match never {});
     }
 
-    /// The same, for a value that may turn out to be none; then the map is unchanged.
+    /// Appends a field whose value `write` appends to the text, unless it turns out to be none; then
+    /// the map is unchanged.
     pub(crate) fn try_push_with<E>(
         &mut self,
         key: &str,
         write: impl FnOnce(&mut String) -> Result<(), E>,
     ) -> Result<(), E> {
-        let key_start = self.text.len();
-        self.text.push_str(key);
-        let value_start = self.text.len();
+        let before = self.text.len();
+        let key_place = self.begin(key);
+        let start = self.text.len();
         if let Err(error) = write(&mut self.text) {
-            self.text.truncate(key_start);
+            self.text.truncate(before);
             return Err(error);
         }
-        self.push_found(key_start..value_start, value_start..self.text.len());
+        let value = start..self.text.len();
+        self.end(key_place, start);
+        self.is_loose =
+            self.is_loose || json::needs_escapes(key) || json::needs_escapes(&self.text[value]);
         Ok(())
+    }
+
+    /// Appends a key, up to where its value begins.
+    #[inline]
+    fn begin(&mut self, key: &str) -> Range<usize> {
+        self.push_framing(BEFORE_KEY);
+        let start = self.text.len();
+        self.text.push_str(key);
+        let end = self.text.len();
+        self.push_framing(BEFORE_VALUE);
+        start..end
+    }
+
+    /// The value of the key that was begun has been appended.
+    #[inline]
+    fn end(&mut self, key: Range<usize>, value_start: usize) {
+        self.push_found(key, value_start..self.text.len());
+        self.push_framing(BEHIND_VALUE);
+    }
+
+    #[inline]
+    fn push_framing(&mut self, framing: &str) {
+        if !self.is_loose {
+            self.text.push_str(framing);
+        }
     }
 
     /// Appends a field whose key and value stand in the text already, both at characters' bounds.
@@ -201,8 +267,10 @@ impl ExtFields {
     /// Removes a field; its text stays in the buffer until the command goes.
     pub fn remove(&mut self, key: &str) {
         let text = &self.text;
+        let before = self.spans.len();
         self.spans
             .retain(|span| &text[span.key_start as usize..span.key_end as usize] != key);
+        self.is_loose |= self.spans.len() < before;
     }
 
     fn key(&self, span: &Span) -> &str {

@@ -75,7 +75,7 @@ impl<H> Reply<H> {
     }
 
     /// With one more field beside the typed header.
-    pub fn with_field<T: FieldValue>(mut self, key: &str, value: &T) -> Self {
+    pub fn with_field<T: FieldValue>(mut self, key: &'static str, value: &T) -> Self {
         if self.fields.is_empty() {
             self.fields = room_for_fields();
         }
@@ -104,7 +104,7 @@ const ANSWER_FLAG: i32 = 1;
 /// The fields of a send's answer, which is the longest of the frequent ones: room for them, those
 /// beside the typed header included, saves growing.
 const FIELDS_EXPECTED: usize = 8;
-const FIELD_TEXT_BYTES_EXPECTED: usize = 192;
+const FIELD_TEXT_BYTES_EXPECTED: usize = 256;
 
 fn room_for_fields() -> ExtFields {
     ExtFields::with_capacity(FIELDS_EXPECTED, FIELD_TEXT_BYTES_EXPECTED)

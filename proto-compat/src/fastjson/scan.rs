@@ -145,6 +145,12 @@ impl<'a> Scanner<'a> {
         Ok(Cow::Owned(text))
     }
 
+    /// The byte behind the one at hand: a key's first, where a key in quotes comes.
+    #[inline]
+    pub(crate) fn second_byte(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at + 1).copied()
+    }
+
     /// Steps over text that stands here, and says whether it does.
     #[inline]
     pub(crate) fn takes<const BYTES: usize>(&mut self, text: &[u8; BYTES]) -> bool {
@@ -164,7 +170,11 @@ impl<'a> Scanner<'a> {
         let bytes = self.text.as_bytes();
         let key = self.at + 1;
         let rest = bytes.get(key..)?;
-        let key_bytes = word_scan::find_either(rest, QUOTE_OR_ESCAPE)?;
+        let key_bytes = match rest {
+            // Send headers have keys of one letter.
+            [b'a'..=b'z', b'"', ..] => 1,
+            _ => word_scan::find_either(rest, QUOTE_OR_ESCAPE)?,
+        };
         let rest = rest.get(key_bytes..)?;
         if self.peek() != Some(b'"') || rest.first_chunk() != Some(BETWEEN) {
             return None;
@@ -207,7 +217,15 @@ impl<'a> Scanner<'a> {
     /// Stands at an escape or at the closing quote.
     fn quoted_rest(&mut self, quote: u8, text: &mut String) -> Result<(), BodyError> {
         while self.peek() != Some(quote) {
-            text.push(self.escape()?);
+            // What stands between properties comes several times with each message.
+            let escaped = if self.takes(b"\\u0001") {
+                '\u{1}'
+            } else if self.takes(b"\\u0002") {
+                '\u{2}'
+            } else {
+                self.escape()?
+            };
+            text.push(escaped);
             text.push_str(self.plain(quote)?);
         }
         self.step();

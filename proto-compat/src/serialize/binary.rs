@@ -37,7 +37,7 @@ pub(crate) fn decode(mut header: &[u8]) -> Result<Command, FrameError> {
 }
 
 fn decode_fields(mut bytes: &[u8]) -> Result<ExtFields, FrameError> {
-    let mut fields = ExtFields::with_capacity(16, bytes.len());
+    let mut fields = ExtFields::loose(16, bytes.len());
     while !bytes.is_empty() {
         let key = take_short(&mut bytes, "a field's name")?;
         let value = take_long(&mut bytes, "a field's value")?;

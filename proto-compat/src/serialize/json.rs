@@ -43,23 +43,18 @@ fn read(header: &[u8]) -> Result<Command, BodyError> {
     }
 }
 
-/// A member as nearly all programs write it, the commonest first: a comparison with constant text costs a
-/// fraction of reading a key. `false`: it is another, or written otherwise.
+/// A member as nearly all programs write it: a comparison with constant text costs a fraction of reading a
+/// key. `false`: it is another, or written otherwise.
 fn read_usual_member(scanner: &mut Scanner<'_>, command: &mut Command) -> Result<bool, BodyError> {
-    if scanner.takes(b"\"code\":") {
-        command.code = integer(scanner)?;
-    } else if scanner.takes(b"\"extFields\":") {
-        command.fields = read_fields(scanner)?;
-    } else if scanner.takes(b"\"flag\":") {
-        command.flag = integer(scanner)?;
-    } else if scanner.takes(b"\"language\":\"JAVA\"") {
-        command.language = Language::Java;
-    } else if scanner.takes(b"\"opaque\":") {
-        command.opaque = integer(scanner)?;
-    } else if scanner.takes(b"\"version\":") {
-        command.version = integer(scanner)?;
-    } else {
-        return Ok(scanner.takes(b"\"serializeTypeCurrentRPC\":\"JSON\""));
+    match scanner.second_byte() {
+        Some(b'c') if scanner.takes(b"\"code\":") => command.code = integer(scanner)?,
+        Some(b'e') if scanner.takes(b"\"extFields\":") => command.fields = read_fields(scanner)?,
+        Some(b'f') if scanner.takes(b"\"flag\":") => command.flag = integer(scanner)?,
+        Some(b'l') if scanner.takes(b"\"language\":") => command.language = language(scanner)?,
+        Some(b'o') if scanner.takes(b"\"opaque\":") => command.opaque = integer(scanner)?,
+        Some(b's') if scanner.takes(b"\"serializeTypeCurrentRPC\":\"JSON\"") => {}
+        Some(b'v') if scanner.takes(b"\"version\":") => command.version = integer(scanner)?,
+        _ => return Ok(false),
     }
     Ok(true)
 }
@@ -113,6 +108,9 @@ fn text<'a>(scanner: &mut Scanner<'a>) -> Result<Option<Cow<'a, str>>, BodyError
 }
 
 fn language(scanner: &mut Scanner<'_>) -> Result<Language, BodyError> {
+    if scanner.takes(b"\"JAVA\"") {
+        return Ok(Language::Java);
+    }
     let name = text(scanner)?;
     Ok(name.map_or(Language::Other, |name| Language::from_name(&name)))
 }
@@ -146,7 +144,7 @@ fn read_field(scanner: &mut Scanner<'_>, fields: &mut ExtFields) -> Result<(), B
     }
     match parse_value(scanner)? {
         Value::Number(number) => fields.push_text(&key, number),
-        Value::Bool(value) => fields.push(&key, &value),
+        Value::Bool(value) => fields.push_text(&key, if value { "true" } else { "false" }),
         Value::Null => {}
         Value::Text(_) | Value::List(_) | Value::Object(_) => {
             return Err(scanner.error("a field is text, a number, a boolean or null"));
@@ -162,7 +160,7 @@ const FIELD_FRAMING_BYTES: usize = 6;
 /// Appends the header.
 pub(crate) fn encode(command: &Command, out: &mut Vec<u8>) {
     let fields = &command.fields;
-    out.reserve(FRAMING_BYTES + fields.text().len() + fields.len() * FIELD_FRAMING_BYTES);
+    out.reserve(FRAMING_BYTES + fields.text_bytes() + fields.len() * FIELD_FRAMING_BYTES);
     let mut number = itoa::Buffer::new();
     out.extend_from_slice(b"{\"code\":");
     out.extend_from_slice(number.format(command.code).as_bytes());
@@ -186,24 +184,12 @@ pub(crate) fn encode(command: &Command, out: &mut Vec<u8>) {
 }
 
 fn encode_fields(fields: &ExtFields, out: &mut Vec<u8>) {
-    // One look at all of them together is cheaper than one at each.
-    if needs_escapes(fields.text()) {
-        return encode_odd_fields(fields, out);
+    if let Some(members) = fields.json_members() {
+        out.push(b'{');
+        out.extend_from_slice(members.as_bytes());
+        out.push(b'}');
+        return;
     }
-    let mut before_key: &[u8; 2] = b"{\"";
-    for (key, value) in fields.iter() {
-        out.extend_from_slice(before_key);
-        out.extend_from_slice(key.as_bytes());
-        out.extend_from_slice(b"\":\"");
-        out.extend_from_slice(value.as_bytes());
-        out.push(b'"');
-        before_key = b",\"";
-    }
-    out.push(b'}');
-}
-
-/// Some text of these needs escapes.
-fn encode_odd_fields(fields: &ExtFields, out: &mut Vec<u8>) {
     let mut separator = b'{';
     for (key, value) in fields.iter() {
         out.push(separator);
@@ -215,7 +201,8 @@ fn encode_odd_fields(fields: &ExtFields, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn needs_escapes(text: &str) -> bool {
+/// Whether text stands otherwise in JSON than by itself.
+pub(crate) fn needs_escapes(text: &str) -> bool {
     word_scan::has_below_or_either(text.as_bytes(), b' ', b'"', b'\\')
 }
 
@@ -286,6 +273,33 @@ mod tests {
     fn without_fields(mut command: Command) -> Command {
         command.fields = ExtFields::new();
         command
+    }
+
+    /// Fields stand as JSON in their text until one needs escapes or goes.
+    #[test]
+    fn fields_are_written_as_they_are_by_then() {
+        let written = |fields: &ExtFields| {
+            let mut out = Vec::new();
+            encode_fields(fields, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let mut fields = ExtFields::new();
+        fields.push("a", &1);
+        fields.push_text("ü", "");
+        assert_eq!(written(&fields), r#"{"a":"1","ü":""}"#);
+        fields.remove("absent");
+        fields.set("a", "2");
+        assert_eq!(written(&fields), r#"{"ü":"","a":"2"}"#);
+        let mut escaped: ExtFields = [("k\"", "v")].into_iter().collect();
+        escaped.push_text("l", "\u{1}");
+        escaped.push("m", &true);
+        let expected = r#"{"k\"":"v","l":"\u0001","m":"true"}"#;
+        assert_eq!(written(&escaped), expected);
+        let read = decode(format!("{{\"extFields\":{expected}}}").as_bytes()).unwrap();
+        assert_eq!(
+            (read.fields.clone(), written(&read.fields)),
+            (escaped, expected.into())
+        );
     }
 
     #[test]
