@@ -103,6 +103,13 @@ struct Ports {
     broker: u16,
 }
 
+/// A machine that stands still for a while makes no broker refuse: no test here is about that.
+const PATIENT: &[&str] = &[
+    "waitTimeMillsInSendQueue=60000",
+    "waitTimeMillsInPullQueue=60000",
+    "osPageCacheBusyTimeOutMills=60000",
+];
+
 fn standalone(data: &Path) -> (Server, Ports) {
     standalone_with(data, &[])
 }
@@ -110,7 +117,7 @@ fn standalone(data: &Path) -> (Server, Ports) {
 fn standalone_with(data: &Path, settings: &[&str]) -> (Server, Ports) {
     let arguments = arguments(data, &Ports::default());
     let mut words = strs(&arguments);
-    for setting in settings {
+    for setting in PATIENT.iter().chain(settings) {
         words.extend(["--set", setting]);
     }
     let server = Server::start(&words);
