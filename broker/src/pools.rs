@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use thrustmq_remoting::{Pool, PoolOptions};
+use thrustmq_remoting::{CONNECTION_THREADS_MAX, Pool, PoolOptions};
 
 use crate::config::BrokerConfig;
 
@@ -49,7 +49,11 @@ impl Pools {
     /// Starts all threads.
     pub(crate) fn new(config: &BrokerConfig) -> Self {
         let pools = Self {
-            send: lending("send", config.send_threads, config.send_queue_max),
+            // A send waits for the log's lock only: all threads that read may go on.
+            send: Pool::new(PoolOptions {
+                lends: CONNECTION_THREADS_MAX,
+                ..options("send", config.send_threads, config.send_queue_max)
+            }),
             pull: lending("pull", config.pull_threads, config.pull_queue_max),
             lite_pull: lending(
                 "lite-pull",
@@ -138,20 +142,22 @@ impl Pools {
 }
 
 fn pool(name: &'static str, threads: usize, queue_capacity: usize) -> Arc<Pool> {
-    Pool::new(PoolOptions {
-        name,
-        threads,
-        queue_capacity,
-        lends: false,
-    })
+    Pool::new(options(name, threads, queue_capacity))
 }
 
 /// A pool whose handlers never wait: an idle one's requests are handled where they were read.
 fn lending(name: &'static str, threads: usize, queue_capacity: usize) -> Arc<Pool> {
     Pool::new(PoolOptions {
+        lends: threads,
+        ..options(name, threads, queue_capacity)
+    })
+}
+
+fn options(name: &'static str, threads: usize, queue_capacity: usize) -> PoolOptions {
+    PoolOptions {
         name,
         threads,
         queue_capacity,
-        lends: true,
-    })
+        lends: 0,
+    }
 }

@@ -31,13 +31,13 @@ impl Pools {
                 name: "namesrv-client",
                 threads: config.client_request_threads,
                 queue_capacity: config.client_request_queue_capacity,
-                lends: false,
+                lends: 0,
             }),
             default: Pool::new(PoolOptions {
                 name: "namesrv-default",
                 threads: config.default_threads,
                 queue_capacity: config.default_queue_capacity,
-                lends: false,
+                lends: 0,
             }),
         }
     }

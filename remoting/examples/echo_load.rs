@@ -87,7 +87,7 @@ fn serve() -> Result<(), Box<dyn Error>> {
         name: "send",
         threads: 1,
         queue_capacity: 10_000,
-        lends: false,
+        lends: 0,
     });
     let routes = Routes::builder(Arc::new(AtomicU64::new(0)))
         .on::<Echo>(&pool, echo)

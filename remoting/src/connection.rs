@@ -258,7 +258,7 @@ impl<S: Stream> Connection<S> {
     /// Hands on every whole frame that was received.
     fn handle_received(&mut self) -> Result<(), FrameError> {
         let handled = self.handle_frames();
-        self.requests.submit();
+        self.requests.submit(&self.peer);
         self.peer.pending().call_back_all(&mut self.finished);
         handled
     }
@@ -302,8 +302,9 @@ impl<S: Stream> Connection<S> {
                     },
                     responder,
                     queued_at: stamp.queued_at,
+                    in_line: None,
                 });
-                self.requests.add(route, job);
+                self.requests.add(&self.peer, route, job);
             }
             Err(refusal) => {
                 tracing::debug!(peer = %self.peer, %refusal, code = command.code, "request refused");
@@ -348,23 +349,23 @@ struct Requests {
 }
 
 impl Requests {
-    fn add(&mut self, route: &Route, job: Job) {
+    fn add(&mut self, peer: &Peer, route: &Route, job: Job) {
         let is_same = self
             .pool
             .as_ref()
             .is_some_and(|pool| Arc::ptr_eq(pool, &route.pool));
         if !is_same {
-            self.submit();
+            self.submit(peer);
             self.pool = Some(Arc::clone(&route.pool));
         }
         self.jobs.push(job);
     }
 
-    fn submit(&mut self) {
+    fn submit(&mut self, peer: &Peer) {
         if let Some(pool) = &self.pool
             && !self.jobs.is_empty()
         {
-            pool.submit(&mut self.jobs);
+            pool.submit(peer, &mut self.jobs);
         }
     }
 }

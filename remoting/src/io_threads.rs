@@ -12,8 +12,9 @@ use std::thread::{self, available_parallelism};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
-/// More than this bring nothing: they only move bytes and run short handlers.
-const THREADS_MAX: usize = 4;
+/// Threads on which a server's connections live, at most: more bring nothing, for they only move bytes and run
+/// short handlers.
+pub const CONNECTION_THREADS_MAX: usize = 4;
 
 /// They end when this is dropped, and the connections with them.
 pub(crate) struct IoThreads {
@@ -30,8 +31,9 @@ struct IoThread {
 impl IoThreads {
     pub(crate) fn start() -> io::Result<Self> {
         let processors = available_parallelism().map_or(1, NonZero::get);
-        let threads: io::Result<Vec<IoThread>> =
-            (0..processors.min(THREADS_MAX)).map(start_one).collect();
+        let threads: io::Result<Vec<IoThread>> = (0..processors.min(CONNECTION_THREADS_MAX))
+            .map(start_one)
+            .collect();
         Ok(Self {
             threads: threads?,
             next: AtomicUsize::new(0),

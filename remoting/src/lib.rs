@@ -58,6 +58,7 @@ pub use client::Client;
 pub use error::CallError;
 pub use events::{ConnectionEvent, ConnectionEvents};
 pub use hooks::{Hooks, RequestInfo, RpcHook};
+pub use io_threads::CONNECTION_THREADS_MAX;
 #[cfg(feature = "tls")]
 pub use options::TlsOptions;
 pub use options::{ClientOptions, PoolOptions, ServerOptions};

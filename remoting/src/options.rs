@@ -143,9 +143,10 @@ pub struct PoolOptions {
     pub threads: usize,
     /// Requests that may wait for a thread.
     pub queue_capacity: usize,
-    /// Whether the thread that read a request may handle it in place of one that has nothing to do.
-    /// Only for handlers that never wait, for such a thread serves other connections as well.
-    pub lends: bool,
+    /// How many threads that read requests may handle them at a time, instead of queueing them; of them and the
+    /// pool's own no more run at a time than the greater of both numbers. Only for handlers that never wait,
+    /// for such a thread serves other connections as well. 0: none.
+    pub lends: usize,
 }
 
 /// The limits of one connection, as server and client share them.

@@ -37,6 +37,8 @@ struct Link {
     reads: AtomicU64,
     /// Requests of the peer that were neither answered nor dropped.
     unanswered: AtomicUsize,
+    /// Requests of the peer that stand in line for a pool's thread, or that one is handling.
+    in_line: AtomicUsize,
     outbox: Arc<Outbox>,
     pending: Pending,
     hooks: Hooks,
@@ -69,6 +71,7 @@ impl Peer {
                 active: AtomicBool::new(true),
                 reads: AtomicU64::new(0),
                 unanswered: AtomicUsize::new(0),
+                in_line: AtomicUsize::new(0),
                 outbox: Arc::new(outbox),
                 pending: Pending::new(limits.async_calls_max, callbacks),
                 hooks,
@@ -258,11 +261,32 @@ impl Peer {
         self.link.unanswered.load(Ordering::Acquire)
     }
 
+    /// Whether requests of this peer have yet to run that others must not overtake.
+    pub(crate) fn is_in_line(&self) -> bool {
+        self.link.in_line.load(Ordering::Acquire) > 0
+    }
+
     /// The connection's task has ended: ends every call.
     pub(crate) fn finish(&self) {
         self.link.open.store(false, Ordering::Release);
         self.link.outbox.finish();
         self.link.pending.close();
+    }
+}
+
+/// A request's place in the line of those of its peer, until it ran.
+pub(crate) struct InLine(Peer);
+
+impl InLine {
+    pub(crate) fn behind(peer: &Peer) -> Self {
+        peer.link.in_line.fetch_add(1, Ordering::Relaxed);
+        Self(peer.clone())
+    }
+}
+
+impl Drop for InLine {
+    fn drop(&mut self) {
+        self.0.link.in_line.fetch_sub(1, Ordering::Release);
     }
 }
 

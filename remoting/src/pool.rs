@@ -17,6 +17,7 @@ use crate::admission::{Admission, Overdue, OverdueReason, QueueLook};
 use crate::budget::{BudgetSpent, ByteBudget, HeldBytes};
 use crate::hooks::Hooks;
 use crate::options::PoolOptions;
+use crate::peer::{InLine, Peer};
 use crate::queue::JobQueue;
 use crate::refusal::Refusal;
 use crate::reply::Responder;
@@ -66,6 +67,8 @@ pub(crate) struct QueuedRequest {
     pub(crate) request: Request,
     pub(crate) responder: Responder,
     pub(crate) queued_at: Instant,
+    /// Set if later requests of its peer must not overtake it.
+    pub(crate) in_line: Option<InLine>,
 }
 
 #[allow(clippy::large_enum_variant)] // nearly every job is a request: a box would cost each an allocation
@@ -77,8 +80,11 @@ pub(crate) enum Job {
 impl Pool {
     /// Starts the threads.
     pub fn new(options: PoolOptions) -> Arc<Self> {
-        let queue = Arc::new(JobQueue::new(options.queue_capacity));
-        let threads = worker::start(options.name, options.threads.max(1), &queue, run_job);
+        let threads = options.threads.max(1);
+        let spare_places = options.lends.saturating_sub(threads);
+        let queue = JobQueue::with_spare_places(options.queue_capacity, spare_places);
+        let queue = Arc::new(queue);
+        let threads = worker::start(options.name, threads, &queue, run_job);
         Arc::new(Self {
             options,
             queue,
@@ -132,7 +138,7 @@ impl Pool {
     /// thread, once it has finished what it is doing.
     pub fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), PoolFull> {
         let mut job: turn::Job = Box::new(move || run_other(job));
-        if self.options.lends && self.queue.len() == 0 {
+        if self.lends() && self.queue.len() == 0 {
             match turn::take_over(job) {
                 Ok(()) => return Ok(()),
                 Err(refused) => job = refused,
@@ -161,10 +167,11 @@ impl Pool {
             .map_err(|spent| self.bytes_spent(spent))
     }
 
-    /// Handles requests on this thread if one of the pool's would be idle meanwhile and the owner allows
-    /// it; queues the others. Those for which there is no room are answered.
-    pub(crate) fn submit(&self, jobs: &mut Vec<Job>) {
-        if self.options.lends && self.queue.borrow_place() {
+    /// Handles requests of `peer` on this thread if the pool lends it a place and none of that peer's waits
+    /// or runs in the pool, for they stay in order; queues the others. Those for which there is no room are
+    /// answered.
+    pub(crate) fn submit(&self, peer: &Peer, jobs: &mut Vec<Job>) {
+        if self.lends() && !peer.is_in_line() && self.queue.borrow_place() {
             let turn = worker::run_now(jobs, run_job);
             // Another thread may want it: the end of the turn, with its writes, needs no place.
             self.queue.give_back_place();
@@ -172,6 +179,9 @@ impl Pool {
         }
         if jobs.is_empty() {
             return;
+        }
+        if self.lends() {
+            jobs.iter_mut().for_each(|job| job.stand_in_line(peer));
         }
         self.queue.push_all(jobs);
         for job in jobs.drain(..) {
@@ -242,6 +252,10 @@ impl Pool {
         }
     }
 
+    fn lends(&self) -> bool {
+        self.options.lends > 0
+    }
+
     fn full(&self) -> PoolFull {
         PoolFull {
             pool: self.options.name,
@@ -283,6 +297,12 @@ impl fmt::Debug for Pool {
 }
 
 impl Job {
+    fn stand_in_line(&mut self, peer: &Peer) {
+        if let Self::Request(queued) = self {
+            queued.in_line = Some(InLine::behind(peer));
+        }
+    }
+
     /// How long a request has waited; `None` for what is not a request.
     fn wait(&self, now: Instant) -> Option<Duration> {
         match self {
@@ -320,6 +340,7 @@ fn run_request(queued: QueuedRequest) {
         mut request,
         mut responder,
         queued_at: _,
+        in_line: _until_it_ran,
     } = queued;
     let (code, remote) = (request.command.code, responder.peer().remote_addr());
     if responder.peer().outbox().is_overfull() {

@@ -4,24 +4,23 @@
 //! To wake a thread costs more than most jobs. So at most one is being woken at a time, and whoever
 //! takes a job and leaves others wakes the next: short jobs keep few threads busy, long ones all.
 //!
-//! A thread of another kind may borrow the place of one that waits, and run its own jobs at once; of a
-//! queue's threads and borrowers no more run at a time than it has threads.
+//! A queue has at least as many places as threads. A thread of another kind may borrow one while no job
+//! is there, and run its own jobs at once; of a queue's threads and borrowers no more run at a time than it
+//! has places.
 //!
-//! Invariant: while a job is there and a thread waits whose place is not borrowed, a thread is being
-//! woken, or one that took a job, or a borrower, has yet to look whether it left others.
+//! Invariant: while a job is there, a thread waits and a place is free, a thread is being woken, or one
+//! that took a job, or a borrower, has yet to look whether it left others.
 
 use std::collections::VecDeque;
-use std::hint;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 /// Jobs in the order in which they came.
 pub(crate) struct JobQueue<T> {
     state: Mutex<State<T>>,
     ready: Condvar,
     capacity: usize,
+    /// Places beyond one for each thread.
+    spare_places: usize,
 }
 
 /// How many jobs a thread takes at once.
@@ -36,43 +35,20 @@ pub(crate) enum Share {
 struct State<T> {
     jobs: VecDeque<T>,
     waiting: usize,
-    /// Threads of other kinds that run in place of such as wait.
+    /// Places that threads of other kinds have.
     borrowed: usize,
     /// Whether one of those that wait was notified and has not run yet.
     is_notified: bool,
     closed: bool,
 }
 
-/// Whoever has borrowed a place gives it back within a few microseconds, or not for long. To wait so long
-/// costs less than to wake a thread for what is to be done.
-const OTHERS_PLACE_WAIT: Duration = Duration::from_micros(10);
-const SPINS_A_LOOK: usize = 16;
-
-/// What becomes of a wish to borrow.
-enum Place {
-    Lent,
-    /// All that there are were lent to others.
-    OfAnother,
-    None,
-}
-
-impl<T> State<T> {
-    fn lend(&mut self) -> Place {
-        if !self.jobs.is_empty() || self.closed {
-            Place::None
-        } else if self.borrowed < self.waiting {
-            self.borrowed += 1;
-            Place::Lent
-        } else if self.borrowed > 0 {
-            Place::OfAnother
-        } else {
-            Place::None
-        }
-    }
-}
-
 impl<T> JobQueue<T> {
     pub(crate) fn new(capacity: usize) -> Self {
+        Self::with_spare_places(capacity, 0)
+    }
+
+    /// A queue that lends more places than it has threads.
+    pub(crate) fn with_spare_places(capacity: usize, spare_places: usize) -> Self {
         Self {
             state: Mutex::new(State {
                 jobs: VecDeque::new(),
@@ -83,6 +59,7 @@ impl<T> JobQueue<T> {
             }),
             ready: Condvar::new(),
             capacity,
+            spare_places,
         }
     }
 
@@ -147,7 +124,9 @@ impl<T> JobQueue<T> {
     pub(crate) fn take(&self, into: &mut VecDeque<T>, share: Share) -> bool {
         let mut state = self.lock();
         loop {
-            if state.borrowed <= state.waiting && move_share(&mut state.jobs, into, share) {
+            if state.borrowed <= state.waiting + self.spare_places
+                && move_share(&mut state.jobs, into, share)
+            {
                 self.wake_next(state);
                 return true;
             }
@@ -173,22 +152,15 @@ impl<T> JobQueue<T> {
         any
     }
 
-    /// Takes the place of a thread that waits while nothing is to be done; `false`: there is none. Whoever
-    /// got it gives it back with [`JobQueue::give_back_place`].
+    /// Takes a place while nothing is to be done; `false`: there is none. Whoever got it gives it back with
+    /// [`JobQueue::give_back_place`].
     pub(crate) fn borrow_place(&self) -> bool {
-        let mut until = None;
-        loop {
-            match self.lock().lend() {
-                Place::Lent => return true,
-                Place::None => return false,
-                Place::OfAnother => {}
-            }
-            let now = Instant::now();
-            if now >= *until.get_or_insert(now + OTHERS_PLACE_WAIT) {
-                return false;
-            }
-            (0..SPINS_A_LOOK).for_each(|_| hint::spin_loop());
-        }
+        let mut state = self.lock();
+        let is_free = state.jobs.is_empty()
+            && !state.closed
+            && state.borrowed < state.waiting + self.spare_places;
+        state.borrowed += usize::from(is_free);
+        is_free
     }
 
     /// The other half of [`JobQueue::borrow_place`].
@@ -225,7 +197,8 @@ impl<T> JobQueue<T> {
 
     /// Wakes a thread for the jobs that are left.
     fn wake_next(&self, mut state: MutexGuard<'_, State<T>>) {
-        if state.jobs.is_empty() || state.waiting <= state.borrowed || state.is_notified {
+        let is_free = state.waiting > 0 && state.waiting + self.spare_places > state.borrowed;
+        if state.jobs.is_empty() || !is_free || state.is_notified {
             return;
         }
         state.is_notified = true;

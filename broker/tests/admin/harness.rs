@@ -291,7 +291,7 @@ fn consumer_routes(client_id: &str, tell: mpsc::Sender<Told>) -> Arc<Routes> {
         name: "test-consumer",
         threads: 1,
         queue_capacity: 100,
-        lends: false,
+        lends: 0,
     });
     let state = Arc::new(ConsumerState {
         client_id: client_id.to_owned(),

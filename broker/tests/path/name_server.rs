@@ -61,7 +61,7 @@ async fn name_server(heard: &Arc<Heard>, listen: &str) -> Server {
         name: "test",
         threads: 1,
         queue_capacity: 100,
-        lends: false,
+        lends: 0,
     });
     let routes = Routes::builder(Arc::clone(heard))
         .on::<RegisterBroker>(&pool, |heard, incoming| {

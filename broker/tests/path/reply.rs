@@ -43,7 +43,7 @@ impl Requester {
             name: "test-requester",
             threads: 1,
             queue_capacity: 1_000,
-            lends: false,
+            lends: 0,
         });
         let state = Arc::new(RequesterState {
             pushed: tell,

@@ -170,7 +170,7 @@ impl Producer {
             name: "test-producer",
             threads: 1,
             queue_capacity: 1_000,
-            lends: false,
+            lends: 0,
         });
         let routes = Routes::builder(Arc::new(tell))
             .on::<CheckTransactionState>(

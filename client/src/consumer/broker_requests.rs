@@ -87,7 +87,7 @@ pub(super) fn serve(group: &str) -> Served {
         name: "client-requests",
         threads: 1,
         queue_capacity: QUEUE_CAPACITY,
-        lends: false,
+        lends: 0,
     });
     let inbox = Arc::new(Inbox {
         group: group.to_owned(),

@@ -94,7 +94,7 @@ pub(super) async fn start(builder: ProducerBuilder) -> Result<Requester, StartEr
         name: "client-requests",
         threads: 1,
         queue_capacity: QUEUE_CAPACITY,
-        lends: false,
+        lends: 0,
     }));
     let waiting = Arc::new(Waiting::default());
     let routes = Routes::builder(waiting.clone())

@@ -71,7 +71,7 @@ fn pool() -> Arc<Pool> {
         name: "scripted",
         threads: 1,
         queue_capacity: 1_000,
-        lends: false,
+        lends: 0,
     })
 }
 

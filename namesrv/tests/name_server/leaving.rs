@@ -132,7 +132,7 @@ impl ListeningBroker {
             name: "notices",
             threads: 1,
             queue_capacity: 10,
-            lends: false,
+            lends: 0,
         });
         let routes = Routes::builder(Arc::clone(&notices))
             .on::<NotifyMinBrokerIdChange>(&pool, take_notice)

@@ -215,3 +215,16 @@ fn a_thread_waits_for_who_has_its_place_and_ends_after_him() {
     assert_eq!(AFTER.load(Ordering::Relaxed), 5);
     assert!(!queue.borrow_place(), "it is closed");
 }
+
+#[test]
+fn spare_places_are_lent_beside_the_threads() {
+    let queue = JobQueue::with_spare_places(9, 2);
+    let lent = || (0..9).take_while(|_| queue.borrow_place()).count();
+    assert_eq!(lent(), 2, "there is no thread yet");
+    queue.give_back_place();
+    queue.push(1).unwrap();
+    assert!(!queue.borrow_place(), "that job came first");
+    let mut taken = VecDeque::new();
+    assert!(queue.take(&mut taken, Share::One), "a place is left for it");
+    assert_eq!(lent(), 1, "nothing is queued any more");
+}

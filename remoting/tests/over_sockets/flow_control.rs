@@ -176,13 +176,15 @@ async fn a_pool_runs_other_work_and_survives_its_panic() {
     assert!(pool.run(|| ()).is_err());
 }
 
+const LENDING: PoolOptions = PoolOptions {
+    name: "t",
+    threads: 1,
+    queue_capacity: 100,
+    lends: 1,
+};
+
 fn lending_pool() -> Arc<Pool> {
-    Pool::new(PoolOptions {
-        name: "t",
-        threads: 1,
-        queue_capacity: 100,
-        lends: true,
-    })
+    Pool::new(LENDING)
 }
 
 /// Answers PING with the name of the thread that handles it.
@@ -200,19 +202,11 @@ async fn an_idle_pool_that_lends_has_requests_handled_where_they_were_read() {
     let pool = lending_pool();
     let server = serve(naming_routes(&pool)).await;
     let mut peer = ScriptedPeer::connect(server.local_addr()).await;
-    let (release, released) = std::sync::mpsc::channel();
-    let (tell, told) = std::sync::mpsc::channel();
     // Its thread is in this job, so it has no place to lend.
-    pool.run(move || {
-        tell.send(()).unwrap();
-        released.recv_timeout(PATIENCE).unwrap();
-    })
-    .unwrap();
-    told.recv_timeout(PATIENCE).unwrap();
+    let (runs, release) = occupy(&pool);
+    runs.recv_timeout(PATIENCE).unwrap();
     peer.send(&ping_command(1)).await;
-    while pool.queued() == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until_queued(&pool, 1).await;
     release.send(()).unwrap();
     assert_eq!(peer.expect().await.fields.get("text"), Some("t-0"));
     // It goes to sleep soon after its last job.
@@ -282,6 +276,58 @@ async fn who_borrowed_a_place_has_given_it_back_when_its_turn_ends() {
             break;
         }
         assert!(opaque < 1_000, "never handled where it was read");
+    }
+}
+
+/// Keeps the pool's thread in a job: when that runs, and what ends it.
+fn occupy(pool: &Arc<Pool>) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let (tell, runs) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    pool.run(move || {
+        tell.send(()).unwrap();
+        released.recv_timeout(PATIENCE).unwrap();
+    })
+    .unwrap();
+    (runs, release)
+}
+
+async fn until_queued(pool: &Pool, requests: usize) {
+    while pool.queued() != requests {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn requests_do_not_overtake_those_of_their_connection_that_stand_in_line() {
+    let pool = Pool::new(PoolOptions {
+        lends: 4,
+        ..LENDING
+    });
+    let server = serve(naming_routes(&pool)).await;
+    let mut peer = ScriptedPeer::connect(server.local_addr()).await;
+    let mut other = ScriptedPeer::connect(server.local_addr()).await;
+    let (first_runs, release_first) = occupy(&pool);
+    first_runs.recv_timeout(PATIENCE).unwrap();
+    let (second_runs, release_second) = occupy(&pool);
+    peer.send(&ping_command(1)).await;
+    until_queued(&pool, 2).await;
+    // Now the thread holds that request behind the second job, and nothing is queued.
+    release_first.send(()).unwrap();
+    second_runs.recv_timeout(PATIENCE).unwrap();
+    until_queued(&pool, 0).await;
+    other.send(&ping_command(1)).await;
+    let of_other = other.expect().await;
+    let handled_by = of_other.fields.get("text").unwrap();
+    assert!(handled_by.starts_with("connections-"), "{handled_by}");
+    peer.send(&ping_command(2)).await;
+    until_queued(&pool, 1).await;
+    release_second.send(()).unwrap();
+    for opaque in [1, 2] {
+        let answer = peer.expect().await;
+        assert_eq!(
+            (answer.opaque, answer.fields.get("text")),
+            (opaque, Some("t-0"))
+        );
     }
 }
 

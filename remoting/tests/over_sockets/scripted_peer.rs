@@ -56,7 +56,7 @@ pub(crate) fn pool(name: &'static str, threads: usize, queue_capacity: usize) ->
         name,
         threads,
         queue_capacity,
-        lends: false,
+        lends: 0,
     })
 }
 

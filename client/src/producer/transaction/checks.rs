@@ -111,7 +111,7 @@ pub(super) fn serve(answerer: Answerer) -> Served {
         name: "client-requests",
         threads: 1,
         queue_capacity: WAITING_MAX,
-        lends: false,
+        lends: 0,
     });
     let routes = Routes::builder(Arc::new(Inbox { checks: sender }))
         .on::<CheckTransactionState>(&pool, take_check)
