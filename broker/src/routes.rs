@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use thrustmq_proto_compat::request_code::*;
-use thrustmq_proto_compat::table::Header;
+use thrustmq_proto_compat::table::SentHeader;
 use thrustmq_remoting::{Handled, Incoming, Responder, Routes, RoutesBuilder};
 
 use crate::admission::SendAdmission;
@@ -26,8 +26,8 @@ pub(crate) fn routes(broker: &Arc<Broker>) -> Arc<Routes> {
     let rows = Routes::builder(Arc::clone(broker))
         // Sending.
         .on_parked::<SendMessage>(&pools.send, send::send_message)
-        .on_parked::<SendMessageV2>(&pools.send, send::send_message_v2)
-        .on_parked::<SendBatchMessage>(&pools.send, send::send_message_v2)
+        .on_unread::<SendMessageV2>(&pools.send, send::send_message_v2)
+        .on_unread::<SendBatchMessage>(&pools.send, send::send_message_v2)
         .on_parked::<ConsumerSendMsgBack>(
             &pools.send,
             shared(broker, send_back::consumer_send_back),
@@ -36,7 +36,7 @@ pub(crate) fn routes(broker: &Arc<Broker>) -> Arc<Routes> {
         .admitted_by(&pools.send, Arc::new(admission))
         // Replying.
         .on_parked::<SendReplyMessage>(&pools.reply, shared(broker, reply::send_reply))
-        .on_parked::<SendReplyMessageV2>(&pools.reply, shared(broker, reply::send_reply_v2))
+        .on_unread::<SendReplyMessageV2>(&pools.reply, shared(broker, reply::send_reply_v2))
         .on_parked::<EndTransaction>(&pools.end_transaction, end_transaction::end_transaction)
         // Pulling.
         .on_parked::<PullMessage>(&pools.pull, shared(broker, pull::pull_message))
@@ -168,7 +168,7 @@ fn once_written<H, R>(
 ) -> impl Fn(&Broker, Incoming<H>, Responder) + Send + Sync + 'static
 where
     H: 'static,
-    R: Header + Send + 'static,
+    R: SentHeader + Send + 'static,
 {
     let broker = Arc::clone(broker);
     move |_, incoming, responder| {

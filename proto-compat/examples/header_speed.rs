@@ -32,7 +32,7 @@ fn main() {
             let mut answer = Command::answer(ResponseCode::SUCCESS).with_header(&sent());
             answer.encoding = encoding;
             out.clear();
-            frame::encode_head(black_box(&answer), &mut out).expect("a small frame");
+            frame::encode_head(black_box(&answer), &(), &mut out).expect("a small frame");
         });
     }
 }

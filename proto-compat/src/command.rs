@@ -1,10 +1,12 @@
 //! One request or answer: a header and a body.
 
+use std::borrow::Cow;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::field::{ExtFields, HeaderError};
 use crate::response_code::ResponseCode;
-use crate::table::{CommandSpec, Header};
+use crate::table::{CommandSpec, Header, SentHeader};
 
 /// The version our servers and clients report: 5.5.0, in Java's numbering.
 pub const CURRENT_VERSION: i32 = 513;
@@ -95,6 +97,15 @@ impl Body {
         }
     }
 
+    /// The same for who only reads it.
+    pub fn in_one_piece(&self) -> Cow<'_, [u8]> {
+        match self {
+            Self::Empty => Cow::Borrowed(&[]),
+            Self::One(bytes) => Cow::Borrowed(bytes),
+            Self::Many(_) => Cow::Owned(self.to_bytes().into()),
+        }
+    }
+
     /// The pieces in order.
     pub fn into_pieces(self) -> impl Iterator<Item = Bytes> {
         let (one, many) = match self {
@@ -174,7 +185,7 @@ impl Command {
     }
 
     /// With the typed header's fields added.
-    pub fn with_header(mut self, header: &impl Header) -> Self {
+    pub fn with_header(mut self, header: &impl SentHeader) -> Self {
         header.encode(&mut self.fields);
         self
     }

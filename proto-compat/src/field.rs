@@ -11,51 +11,98 @@ use std::ops::Range;
 
 use crate::serialize::json;
 
-/// A type that a header field can have.
-pub trait FieldValue: Sized {
+/// What text is appended to.
+pub trait TextSink {
+    /// Appends a piece.
+    fn push_str(&mut self, text: &str);
+}
+
+impl TextSink for String {
+    #[inline]
+    fn push_str(&mut self, text: &str) {
+        String::push_str(self, text);
+    }
+}
+
+impl TextSink for Vec<u8> {
+    #[inline]
+    fn push_str(&mut self, text: &str) {
+        self.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// A value that has the text form of a header field.
+pub trait FieldText {
     /// Its text never has anything that JSON escapes.
     const IS_PLAIN: bool = false;
 
+    /// Appends the text form, as Java's `toString` writes it.
+    fn write(&self, out: &mut impl TextSink);
+}
+
+/// A type that a header field can have.
+pub trait FieldValue: FieldText + Sized {
     /// Reads the text form; `None` if the text is not of this type.
     fn parse(text: &str) -> Option<Self>;
-    /// Appends the text form, as Java's `toString` writes it.
-    fn write(&self, out: &mut String);
+}
+
+/// What takes the fields of a command that is sent.
+pub trait FieldSink {
+    /// Appends a field. The key must be one of those that need no escapes in JSON, as all of the
+    /// protocol's are.
+    fn push<T: FieldText + ?Sized>(&mut self, key: &'static str, value: &T);
+}
+
+impl FieldText for str {
+    #[inline]
+    fn write(&self, out: &mut impl TextSink) {
+        out.push_str(self);
+    }
+}
+
+impl FieldText for String {
+    #[inline]
+    fn write(&self, out: &mut impl TextSink) {
+        out.push_str(self);
+    }
 }
 
 impl FieldValue for String {
     fn parse(text: &str) -> Option<Self> {
         Some(text.to_owned())
     }
+}
 
-    fn write(&self, out: &mut String) {
-        out.push_str(self);
+impl FieldText for bool {
+    const IS_PLAIN: bool = true;
+
+    #[inline]
+    fn write(&self, out: &mut impl TextSink) {
+        out.push_str(if *self { "true" } else { "false" });
     }
 }
 
 impl FieldValue for bool {
-    const IS_PLAIN: bool = true;
-
     fn parse(text: &str) -> Option<Self> {
         // Java's Boolean.parseBoolean: anything but "true" is false.
         Some(text.eq_ignore_ascii_case("true"))
-    }
-
-    fn write(&self, out: &mut String) {
-        out.push_str(if *self { "true" } else { "false" });
     }
 }
 
 macro_rules! integer_field {
     ($($integer:ty),*) => {$(
-        impl FieldValue for $integer {
+        impl FieldText for $integer {
             const IS_PLAIN: bool = true;
 
+            #[inline]
+            fn write(&self, out: &mut impl TextSink) {
+                out.push_str(itoa::Buffer::new().format(*self));
+            }
+        }
+
+        impl FieldValue for $integer {
             fn parse(text: &str) -> Option<Self> {
                 text.parse().ok()
-            }
-
-            fn write(&self, out: &mut String) {
-                out.push_str(itoa::Buffer::new().format(*self));
             }
         }
     )*};
@@ -181,14 +228,18 @@ impl ExtFields {
     /// Appends a field. A caller that may replace one uses [`ExtFields::set`]. The key must be one of
     /// those that need no escapes in JSON, as all of the protocol's are.
     #[inline]
-    pub fn push<T: FieldValue>(&mut self, key: &'static str, value: &T) {
-        debug_assert!(!json::needs_escapes(key), "{key:?} is no name of a field");
+    pub fn push<T: FieldText + ?Sized>(&mut self, key: &'static str, value: &T) {
+        debug_assert!(
+            !json::needs_escapes(key.as_bytes()),
+            "{key:?} is no name of a field"
+        );
         let key = self.begin(key);
         let start = self.text.len();
         value.write(&mut self.text);
         let value = start..self.text.len();
         self.end(key, start);
-        let is_odd = !T::IS_PLAIN && !self.is_loose && json::needs_escapes(&self.text[value]);
+        let is_odd =
+            !T::IS_PLAIN && !self.is_loose && json::needs_escapes(self.text[value].as_bytes());
         self.is_loose |= is_odd;
     }
 
@@ -217,8 +268,9 @@ impl ExtFields {
         }
         let value = start..self.text.len();
         self.end(key_place, start);
-        self.is_loose =
-            self.is_loose || json::needs_escapes(key) || json::needs_escapes(&self.text[value]);
+        self.is_loose = self.is_loose
+            || json::needs_escapes(key.as_bytes())
+            || json::needs_escapes(self.text[value].as_bytes());
         Ok(())
     }
 
@@ -279,6 +331,13 @@ impl ExtFields {
 
     fn value(&self, span: &Span) -> &str {
         &self.text[span.value_start as usize..span.value_end as usize]
+    }
+}
+
+impl FieldSink for ExtFields {
+    #[inline]
+    fn push<T: FieldText + ?Sized>(&mut self, key: &'static str, value: &T) {
+        ExtFields::push(self, key, value);
     }
 }
 

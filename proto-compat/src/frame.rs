@@ -10,6 +10,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::command::{Body, Command, Encoding};
 use crate::serialize::{binary, json};
+use crate::table::SentHeader;
 
 /// The longest frame that is read, its length field counted: Java's `frameMaxLength`.
 pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -81,27 +82,33 @@ pub fn decode(mut frame: Bytes) -> Result<Command, FrameError> {
             available: frame.len(),
         });
     }
-    let header = frame.split_to(header_bytes);
+    // Not split off: each piece of the frame's memory is one more to count.
+    let header = &frame[..header_bytes];
     let mut command = match mark.to_be_bytes()[0] {
-        0 => json::decode(&header)?,
-        1 => binary::decode(&header)?,
+        0 => json::decode(header)?,
+        1 => binary::decode(header)?,
         other => return Err(FrameError::UnknownEncoding(other)),
     };
+    frame.advance(header_bytes);
     command.body = Body::from(frame);
     Ok(command)
 }
 
-/// Appends everything of the frame that stands before the body. The caller writes the body's pieces
-/// after it; the length already counts them.
-pub fn encode_head(command: &Command, out: &mut Vec<u8>) -> Result<(), FrameError> {
+/// Appends everything of the frame that stands before the body; the fields of `header` are added to the
+/// command's. The caller writes the body's pieces after it; the length already counts them.
+pub fn encode_head(
+    command: &Command,
+    header: &impl SentHeader,
+    out: &mut Vec<u8>,
+) -> Result<(), FrameError> {
     let start = out.len();
     out.put_u64(0);
     let encoded = match command.encoding {
         Encoding::Json => {
-            json::encode(command, out);
+            json::encode(command, header, out);
             Ok(())
         }
-        Encoding::Binary => binary::encode(command, out),
+        Encoding::Binary => binary::encode(command, header, out),
     };
     if let Err(error) = encoded {
         out.truncate(start);
@@ -123,7 +130,7 @@ pub fn encode_head(command: &Command, out: &mut Vec<u8>) -> Result<(), FrameErro
 /// The whole frame in one piece; tests and small tools use it, connections write the pieces.
 pub fn encode(command: &Command) -> Result<Bytes, FrameError> {
     let mut out = Vec::new();
-    encode_head(command, &mut out)?;
+    encode_head(command, &(), &mut out)?;
     out.extend_from_slice(&command.body.to_bytes());
     Ok(out.into())
 }
@@ -191,7 +198,7 @@ mod tests {
     fn what_is_too_long_to_send_is_refused_and_leaves_nothing() {
         let command = Command::new(0).with_body(vec![0; FRAME_BYTES_MAX]);
         let mut out = b"before".to_vec();
-        let refused = encode_head(&command, &mut out);
+        let refused = encode_head(&command, &(), &mut out);
         assert!(
             matches!(refused, Err(FrameError::TooLong(_))),
             "{refused:?}"

@@ -1,23 +1,29 @@
 //! The two tables of the protocol: `header!` gives a command's header its fields, `commands!` ties a
 //! request code to the headers of its request and its answer.
 
-use crate::field::{ExtFields, FieldValue, HeaderError, parse_field};
+use crate::field::{ExtFields, FieldSink, FieldValue, HeaderError, parse_field};
+
+/// The typed fields of a command that is sent.
+pub trait SentHeader {
+    /// Appends the fields.
+    fn encode(&self, fields: &mut impl FieldSink);
+}
 
 /// The typed fields of a command.
-pub trait Header: Sized {
+pub trait Header: SentHeader + Sized {
     /// Reads the fields; unknown ones are ignored, as newer peers send more than we know.
     fn decode(fields: &ExtFields) -> Result<Self, HeaderError>;
-    /// Appends the fields.
-    fn encode(&self, fields: &mut ExtFields);
 }
 
 /// No typed fields.
+impl SentHeader for () {
+    fn encode(&self, _: &mut impl FieldSink) {}
+}
+
 impl Header for () {
     fn decode(_: &ExtFields) -> Result<Self, HeaderError> {
         Ok(())
     }
-
-    fn encode(&self, _: &mut ExtFields) {}
 }
 
 /// A row of the command table: the code, and what travels with it.
@@ -34,15 +40,20 @@ pub trait CommandSpec: 'static {
 
 /// What a field of a header may be: a value that must be there, or an `Option`.
 #[doc(hidden)]
-pub trait Slot: Sized {
-    fn read(field: &'static str, text: &str) -> Result<Self, HeaderError>;
+pub trait Slot<'a>: Sized {
+    fn read(field: &'static str, text: &'a str) -> Result<Self, HeaderError>;
     fn absent(field: &'static str) -> Result<Self, HeaderError>;
-    fn put(&self, field: &'static str, fields: &mut ExtFields);
+}
+
+/// How a field of a header is sent, if it is.
+#[doc(hidden)]
+pub trait SentSlot {
+    fn put(&self, field: &'static str, fields: &mut impl FieldSink);
 }
 
 macro_rules! required_slot {
     ($($ty:ty),*) => {$(
-        impl Slot for $ty {
+        impl Slot<'_> for $ty {
             fn read(field: &'static str, text: &str) -> Result<Self, HeaderError> {
                 parse_field(field, text)
             }
@@ -50,8 +61,11 @@ macro_rules! required_slot {
             fn absent(field: &'static str) -> Result<Self, HeaderError> {
                 Err(HeaderError::Missing(field))
             }
+        }
 
-            fn put(&self, field: &'static str, fields: &mut ExtFields) {
+        impl SentSlot for $ty {
+            #[inline]
+            fn put(&self, field: &'static str, fields: &mut impl FieldSink) {
                 fields.push(field, self);
             }
         }
@@ -59,7 +73,28 @@ macro_rules! required_slot {
 }
 required_slot!(String, bool, i32, i64, u32);
 
-impl<T: FieldValue> Slot for Option<T> {
+/// Text that stays where the command has it.
+impl<'a> Slot<'a> for &'a str {
+    fn read(_: &'static str, text: &'a str) -> Result<Self, HeaderError> {
+        Ok(text)
+    }
+
+    fn absent(field: &'static str) -> Result<Self, HeaderError> {
+        Err(HeaderError::Missing(field))
+    }
+}
+
+impl<'a> Slot<'a> for Option<&'a str> {
+    fn read(_: &'static str, text: &'a str) -> Result<Self, HeaderError> {
+        Ok(Some(text).filter(|text| !text.is_empty()))
+    }
+
+    fn absent(_: &'static str) -> Result<Self, HeaderError> {
+        Ok(None)
+    }
+}
+
+impl<T: FieldValue> Slot<'_> for Option<T> {
     fn read(field: &'static str, text: &str) -> Result<Self, HeaderError> {
         // A zero-length value is how the binary encoding writes null (02-remoting §2.3).
         if text.is_empty() {
@@ -71,8 +106,11 @@ impl<T: FieldValue> Slot for Option<T> {
     fn absent(_: &'static str) -> Result<Self, HeaderError> {
         Ok(None)
     }
+}
 
-    fn put(&self, field: &'static str, fields: &mut ExtFields) {
+impl<T: FieldValue> SentSlot for Option<T> {
+    #[inline]
+    fn put(&self, field: &'static str, fields: &mut impl FieldSink) {
         if let Some(value) = self {
             fields.push(field, value);
         }
@@ -93,29 +131,55 @@ macro_rules! header {
         pub struct $name { $( $(#[$field_about])* #[doc = concat!("`", $wire, "` on the wire.")] pub $field: $ty, )* }
 
         impl $crate::table::Header for $name {
-            #[allow(unused_variables)]
             fn decode(fields: &$crate::field::ExtFields) -> Result<Self, $crate::field::HeaderError> {
-                $( let mut $field: Option<$ty> = None; )*
-                for (key, text) in fields.iter() {
-                    match key {
-                        $( $wire => $field = Some(<$ty as $crate::table::Slot>::read($wire, text)?), )*
-                        _ => {}
-                    }
-                }
-                Ok(Self { $( $field: match $field {
-                    Some(value) => value,
-                    None => $crate::header!(@absent $wire, $ty $(, $default)?),
-                }, )* })
+                $crate::header!(@read fields, $( $field $wire : $ty $(= $default)? ),*)
             }
+        }
 
+        impl $crate::table::SentHeader for $name {
             #[allow(unused_variables)]
-            fn encode(&self, fields: &mut $crate::field::ExtFields) {
-                $( $crate::table::Slot::put(&self.$field, $wire, fields); )*
+            fn encode(&self, fields: &mut impl $crate::field::FieldSink) {
+                $( $crate::table::SentSlot::put(&self.$field, $wire, fields); )*
             }
         }
     )*};
+    (@read $fields:ident, $( $field:ident $wire:literal : $ty:ty $(= $default:expr)? ),*) => {{
+        $( let mut $field: Option<$ty> = None; )*
+        #[allow(unused_variables)]
+        for (key, text) in $fields.iter() {
+            match key {
+                $( $wire => $field = Some(<$ty as $crate::table::Slot>::read($wire, text)?), )*
+                _ => {}
+            }
+        }
+        Ok(Self { $( $field: match $field {
+            Some(value) => value,
+            None => $crate::header!(@absent $wire, $ty $(, $default)?),
+        }, )* })
+    }};
     (@absent $wire:literal, $ty:ty, $default:expr) => { $default };
     (@absent $wire:literal, $ty:ty) => { <$ty as $crate::table::Slot>::absent($wire)? };
+}
+
+/// Declares what a receiver reads of a header, with texts that stay where the command has them: fields
+/// as those of [`header!`], `&'a str` for `String`.
+#[macro_export]
+macro_rules! header_view {
+    (
+        $(#[$about:meta])*
+        $name:ident<$life:lifetime> { $( $field:ident $wire:literal : $ty:ty $(= $default:expr)? ),* $(,)? }
+    ) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq)]
+        pub struct $name<$life> { $( #[doc = concat!("`", $wire, "` on the wire.")] pub $field: $ty, )* }
+
+        impl<$life> $name<$life> {
+            /// Reads the fields; unknown ones are ignored, as newer peers send more than we know.
+            pub fn read(fields: &$life $crate::field::ExtFields) -> Result<Self, $crate::field::HeaderError> {
+                $crate::header!(@read fields, $( $field $wire : $ty $(= $default)? ),*)
+            }
+        }
+    };
 }
 
 /// Declares commands: `Name "JAVA_NAME" = code: RequestHeader => ResponseHeader;`, one row a code.

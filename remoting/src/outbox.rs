@@ -18,6 +18,7 @@ use std::task::{Context, Waker};
 
 use thrustmq_proto_compat::command::{Body, Command};
 use thrustmq_proto_compat::frame::{self, FrameError};
+use thrustmq_proto_compat::table::SentHeader;
 
 use crate::batch::Batch;
 use crate::turn;
@@ -114,9 +115,16 @@ impl Outbox {
         self.lock().socket = Some(socket);
     }
 
-    /// Takes an answer. It is seen to at the end of the thread's turn, if it has one.
-    pub(crate) fn push_answer(self: &Arc<Self>, answer: &Command) -> Result<(), PushError> {
-        with_head(answer, |head| self.push_answer_frame(head, &answer.body))?
+    /// Takes an answer, with the fields of `header` added to its own. It is seen to at the end of the
+    /// thread's turn, if it has one.
+    pub(crate) fn push_answer(
+        self: &Arc<Self>,
+        answer: &Command,
+        header: &impl SentHeader,
+    ) -> Result<(), PushError> {
+        with_head(answer, header, |head| {
+            self.push_answer_frame(head, &answer.body)
+        })?
     }
 
     fn push_answer_frame(self: &Arc<Self>, head: &[u8], body: &Body) -> Result<(), PushError> {
@@ -138,7 +146,7 @@ impl Outbox {
     /// Takes a request, if the peer reads what it was sent before. Wakes the task at once: the
     /// caller may wait for the answer.
     pub(crate) fn push_request(&self, request: &Command) -> Result<(), PushError> {
-        with_head(request, |head| self.push_request_frame(head, request))?
+        with_head(request, &(), |head| self.push_request_frame(head, request))?
     }
 
     fn push_request_frame(&self, head: &[u8], request: &Command) -> Result<(), PushError> {
@@ -302,13 +310,17 @@ const KEPT_HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Encodes a frame's head in the thread's own buffer, so that no lock is held meanwhile, and gives it
 /// to `push`.
-fn with_head<R>(command: &Command, push: impl FnOnce(&[u8]) -> R) -> Result<R, PushError> {
+fn with_head<R>(
+    command: &Command,
+    header: &impl SentHeader,
+    push: impl FnOnce(&[u8]) -> R,
+) -> Result<R, PushError> {
     HEAD.with_borrow_mut(|head| {
         if head.capacity() > KEPT_HEAD_BYTES_MAX {
             *head = Vec::new();
         }
         head.clear();
-        frame::encode_head(command, head).map_err(PushError::Frame)?;
+        frame::encode_head(command, header, head).map_err(PushError::Frame)?;
         Ok(push(head))
     })
 }

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use thrustmq_proto_compat::command::{Body, Command, Encoding};
-use thrustmq_proto_compat::field::{ExtFields, FieldValue};
+use thrustmq_proto_compat::field::{ExtFields, FieldText};
 use thrustmq_proto_compat::response_code::ResponseCode;
-use thrustmq_proto_compat::table::Header;
+use thrustmq_proto_compat::table::SentHeader;
 
 use crate::budget::HeldBytes;
 use crate::hooks::{Hooks, RequestInfo};
@@ -74,11 +74,19 @@ impl<H> Reply<H> {
         self
     }
 
-    /// With one more field beside the typed header.
-    pub fn with_field<T: FieldValue>(mut self, key: &'static str, value: &T) -> Self {
-        if self.fields.is_empty() {
-            self.fields = room_for_fields();
+    /// With another header.
+    pub fn map_header<R>(self, map: impl FnOnce(H) -> R) -> Reply<R> {
+        Reply {
+            code: self.code,
+            remark: self.remark,
+            header: map(self.header),
+            body: self.body,
+            fields: self.fields,
         }
+    }
+
+    /// With one more field beside the typed header.
+    pub fn with_field<T: FieldText>(mut self, key: &'static str, value: &T) -> Self {
         self.fields.push(key, value);
         self
     }
@@ -101,28 +109,14 @@ impl Reply<()> {
 /// Bit 0 of the flag; a command relayed from elsewhere may come without it.
 const ANSWER_FLAG: i32 = 1;
 
-/// The fields of a send's answer, which is the longest of the frequent ones: room for them, those
-/// beside the typed header included, saves growing.
-const FIELDS_EXPECTED: usize = 8;
-const FIELD_TEXT_BYTES_EXPECTED: usize = 256;
-
-fn room_for_fields() -> ExtFields {
-    ExtFields::with_capacity(FIELDS_EXPECTED, FIELD_TEXT_BYTES_EXPECTED)
-}
-
-impl<H: Header> Reply<H> {
-    fn into_answer(self) -> Command {
+impl<H> Reply<H> {
+    /// The answer without the fields of the header.
+    fn into_parts(self) -> (Command, H) {
         let mut answer = Command::answer(self.code);
         answer.fields = self.fields;
-        if size_of::<H>() > 0 {
-            if answer.fields.is_empty() {
-                answer.fields = room_for_fields();
-            }
-            self.header.encode(&mut answer.fields);
-        }
         answer.remark = self.remark;
         answer.body = self.body;
-        answer
+        (answer, self.header)
     }
 }
 
@@ -179,11 +173,17 @@ impl Responder {
     }
 
     /// Answers.
-    pub fn send<H: Header>(self, handled: Result<Reply<H>, Refusal>) {
-        match handled {
-            Ok(reply) => self.raw(reply.into_answer()),
-            Err(refusal) => self.refuse(refusal),
+    pub fn send<H: SentHeader>(mut self, handled: Result<Reply<H>, Refusal>) {
+        let reply = match handled {
+            Ok(reply) => reply,
+            Err(refusal) => return self.refuse(refusal),
+        };
+        let (mut answer, header) = reply.into_parts();
+        if self.hooks.is_empty() {
+            return self.answer_past_hooks(answer, &header);
         }
+        header.encode(&mut answer.fields);
+        self.answer(answer);
     }
 
     /// Answers with a refusal.
@@ -200,22 +200,22 @@ impl Responder {
     fn answer(&mut self, mut answer: Command) {
         let remote = self.peer.remote_addr();
         self.hooks.after(remote, &self.request, &mut answer);
-        self.answer_past_hooks(answer);
+        self.answer_past_hooks(answer, &());
     }
 
-    fn answer_past_hooks(&mut self, mut answer: Command) {
+    fn answer_past_hooks(&mut self, mut answer: Command, header: &impl SentHeader) {
         self.is_used = true;
         answer.opaque = self.request.opaque;
         // Java answers in its own process's encoding; whoever asks in one surely reads it.
         answer.encoding = self.encoding;
         answer.flag |= ANSWER_FLAG;
         if !self.request.oneway {
-            self.push(&answer);
+            self.push(&answer, header);
         }
     }
 
-    fn push(&self, answer: &Command) {
-        match self.peer.outbox().push_answer(answer) {
+    fn push(&self, answer: &Command, header: &impl SentHeader) {
+        match self.peer.outbox().push_answer(answer, header) {
             Ok(()) => {}
             // An answer to who is gone is no news; the connection's end has its own line.
             Err(PushError::Closed | PushError::Full | PushError::TooManyOneways) => {}
@@ -229,7 +229,7 @@ impl Responder {
         let mut refusal = Command::answer(ResponseCode::SYSTEM_ERROR).with_remark(remark);
         refusal.opaque = self.request.opaque;
         // A short remark always fits, and if the peer is gone nobody misses it.
-        let _ = self.peer.outbox().push_answer(&refusal);
+        let _ = self.peer.outbox().push_answer(&refusal, &());
     }
 }
 
@@ -243,7 +243,8 @@ impl Drop for Responder {
             }
             let remark = format!("the handler of request type {code} failed, see the server's log");
             // Past the hooks: one of them may be what panicked.
-            self.answer_past_hooks(Command::answer(ResponseCode::SYSTEM_ERROR).with_remark(remark));
+            let answer = Command::answer(ResponseCode::SYSTEM_ERROR).with_remark(remark);
+            self.answer_past_hooks(answer, &());
         }
         self.peer.request_ended();
     }

@@ -130,9 +130,27 @@ impl<S: Send + Sync + 'static> RoutesBuilder<S> {
     /// Requests of command `C` are answered whenever `handler`, or who it gives the responder to,
     /// uses the responder.
     pub fn on_parked<C: CommandSpec>(
-        mut self,
+        self,
         pool: &Arc<Pool>,
         handler: impl Fn(&S, Incoming<C::Request>, Responder) + Send + Sync + 'static,
+    ) -> Self {
+        self.parked(C::CODE, pool, handler)
+    }
+
+    /// The same, for a handler that reads the header itself, where the command has it.
+    pub fn on_unread<C: CommandSpec>(
+        self,
+        pool: &Arc<Pool>,
+        handler: impl Fn(&S, Incoming<()>, Responder) + Send + Sync + 'static,
+    ) -> Self {
+        self.parked(C::CODE, pool, handler)
+    }
+
+    fn parked<H: Header>(
+        mut self,
+        code: i32,
+        pool: &Arc<Pool>,
+        handler: impl Fn(&S, Incoming<H>, Responder) + Send + Sync + 'static,
     ) -> Self {
         let state = Arc::clone(&self.state);
         let run: Run = Box::new(
@@ -141,7 +159,7 @@ impl<S: Send + Sync + 'static> RoutesBuilder<S> {
                 Err(refusal) => responder.refuse(refusal),
             },
         );
-        self.rows.push(Row::new(C::CODE, pool, run));
+        self.rows.push(Row::new(code, pool, run));
         self
     }
 

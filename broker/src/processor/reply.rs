@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use thrustmq_proto_compat::command::Command;
 use thrustmq_proto_compat::header::{
-    ReplyMessageRequestHeader, SendMessageRequestHeader, SendMessageRequestHeaderV2,
-    SendMessageResponseHeader,
+    ReplyMessageRequestHeader, SendMessageRequestHeader, SendMessageResponseHeader,
 };
 use thrustmq_proto_compat::message::id::OffsetId;
 use thrustmq_proto_compat::message::properties;
@@ -22,9 +21,10 @@ use thrustmq_remoting::{CallError, Incoming, Peer, Refusal, Reply, Responder};
 use thrustmq_store::NewMessage;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::send_answer::{WithOrigin, told_origin};
 use super::send_checks::check_send;
 use super::send_destination::any_queue;
-use super::send_refusals::told_origin;
+use super::send_request::SendRequest;
 use crate::broker::Broker;
 use crate::config::BrokerConfig;
 use crate::refusal;
@@ -40,29 +40,28 @@ const CROWDED_TRIES_MAX: u32 = 1_500;
 /// What a flag keeps: how the body is packed. Nothing of it makes a reply invisible.
 const KEPT_FLAGS: i32 = sys_flag::COMPRESSED | sys_flag::COMPRESSION_MASK;
 
-type Request = Incoming<SendMessageRequestHeaderV2>;
-
 /// 324 SEND_REPLY_MESSAGE.
 pub(crate) fn send_reply(
     broker: &Arc<Broker>,
     incoming: Incoming<SendMessageRequestHeader>,
     responder: Responder,
 ) {
-    let incoming = Incoming {
-        header: SendMessageRequestHeaderV2::from(incoming.header),
-        command: incoming.command,
-        peer: incoming.peer,
-        received_ms: incoming.received_ms,
-    };
-    send_reply_v2(broker, incoming, responder);
+    handle(broker, &SendRequest::of_long(&incoming), responder);
 }
 
 /// 325 SEND_REPLY_MESSAGE_V2.
-pub(crate) fn send_reply_v2(broker: &Arc<Broker>, incoming: Request, responder: Responder) {
+pub(crate) fn send_reply_v2(broker: &Arc<Broker>, incoming: Incoming<()>, responder: Responder) {
+    match SendRequest::read(&incoming) {
+        Ok(request) => handle(broker, &request, responder),
+        Err(refusal) => responder.refuse(refusal),
+    }
+}
+
+fn handle(broker: &Arc<Broker>, request: &SendRequest<'_>, responder: Responder) {
     let config = broker.config.current();
-    match accept(broker, &config, &incoming) {
-        Ok(accepted) => accepted.push_and_answer(broker, &config, responder),
-        Err(refusal) => responder.send(Ok(told_origin(&config, Reply::refused(refusal)))),
+    match accept(broker, &config, request) {
+        Ok(accepted) => accepted.push_and_answer(broker, config, responder),
+        Err(refusal) => responder.send(Ok(told_origin(config, Reply::refused(refusal)))),
     }
 }
 
@@ -80,22 +79,26 @@ struct Push {
     _held: OwnedSemaphorePermit,
 }
 
-fn accept(broker: &Broker, config: &BrokerConfig, incoming: &Request) -> Result<Accepted, Refusal> {
-    let topic = check_send(broker, config, incoming)?;
-    let header = &incoming.header;
+fn accept(
+    broker: &Broker,
+    config: &BrokerConfig,
+    request: &SendRequest<'_>,
+) -> Result<Accepted, Refusal> {
+    let topic = check_send(broker, config, request)?;
+    let header = &request.header;
     let queue_id = match header.queue_id {
         asked if asked >= 0 => asked,
-        _ => any_queue(incoming.command.opaque, topic.write_queue_nums),
+        _ => any_queue(request.command.opaque, topic.write_queue_nums),
     };
-    let properties_text = with_origin(config, header.properties.as_deref().unwrap_or(""));
-    let push = Push::to_requester(broker, incoming, &properties_text);
+    let properties_text = with_origin(config, header.properties.unwrap_or(""));
+    let push = Push::to_requester(broker, request, &properties_text);
     let mut answer = SendMessageResponseHeader {
         msg_id: "0".to_owned(),
         queue_id,
         ..SendMessageResponseHeader::default()
     };
     if config.store_reply {
-        store(broker, incoming, &properties_text, &mut answer);
+        store(broker, request, &properties_text, &mut answer);
     }
     Ok(Accepted {
         push,
@@ -120,19 +123,19 @@ fn with_origin(config: &BrokerConfig, sent: &str) -> String {
 /// Stores the reply; that it could not be is told to nobody, as who waits has it anyway.
 fn store(
     broker: &Broker,
-    incoming: &Request,
+    request: &SendRequest<'_>,
     properties_text: &str,
     answer: &mut SendMessageResponseHeader,
 ) {
-    let header = &incoming.header;
-    let body = incoming.command.body.to_bytes();
+    let header = &request.header;
+    let body = request.command.body.in_one_piece();
     let appended = broker.store.append(&NewMessage {
-        topic: &header.topic,
+        topic: header.topic,
         queue_id: answer.queue_id,
         flag: header.flag,
         sys_flag: header.sys_flag & KEPT_FLAGS,
         born_timestamp: header.born_timestamp_ms,
-        born_host: incoming.peer.remote_addr(),
+        born_host: request.peer.remote_addr(),
         store_host: broker.advertised,
         reconsume_times: header.reconsume_times,
         prepared_transaction_offset: 0,
@@ -142,7 +145,7 @@ fn store(
     match appended {
         Ok(appended) => {
             let bytes = u64::try_from(appended.record_bytes).unwrap_or(0);
-            let (topic, queue_id) = (&header.topic, answer.queue_id);
+            let (topic, queue_id) = (header.topic, answer.queue_id);
             broker.stats.record_put(topic, queue_id, 1, bytes);
             let id = OffsetId {
                 store_host: broker.advertised,
@@ -161,7 +164,7 @@ fn store(
 impl Push {
     fn to_requester(
         broker: &Broker,
-        incoming: &Request,
+        request: &SendRequest<'_>,
         properties_text: &str,
     ) -> Result<Self, Refusal> {
         let client_id = properties::get(properties_text, name::REPLY_TO_CLIENT);
@@ -172,12 +175,12 @@ impl Push {
         let permit = permit.map_err(|_| {
             Refusal::overload(format_args!("{PUSHES_MAX} replies wait for requesters"))
         })?;
-        let header = push_header(broker, incoming, properties_text);
-        let request = Command::request::<PushReplyMessageToClient>(&header);
+        let header = push_header(broker, request, properties_text);
+        let pushed = Command::request::<PushReplyMessageToClient>(&header);
         Ok(Self {
             requester,
             client_id: client_id.to_owned(),
-            request: request.with_body(incoming.command.body.clone()),
+            request: pushed.with_body(request.command.body.clone()),
             _held: permit,
         })
     }
@@ -215,17 +218,17 @@ impl Push {
 
 fn push_header(
     broker: &Broker,
-    incoming: &Request,
+    request: &SendRequest<'_>,
     properties_text: &str,
 ) -> ReplyMessageRequestHeader {
-    let header = incoming.header.clone();
+    let header = request.header;
     let now_ms = broker.clock.now_ms();
     let mut pushed = properties::without(properties_text, name::PUSH_REPLY_TIME).into_owned();
     properties::push(&mut pushed, name::PUSH_REPLY_TIME, &now_ms.to_string());
     ReplyMessageRequestHeader {
-        producer_group: header.producer_group,
-        topic: header.topic,
-        default_topic: header.default_topic,
+        producer_group: header.producer_group.to_owned(),
+        topic: header.topic.to_owned(),
+        default_topic: header.default_topic.to_owned(),
         default_topic_queue_nums: header.default_topic_queue_nums,
         queue_id: header.queue_id,
         sys_flag: header.sys_flag,
@@ -234,14 +237,14 @@ fn push_header(
         properties: Some(pushed),
         reconsume_times: header.reconsume_times,
         unit_mode: header.unit_mode,
-        born_host: incoming.peer.remote_addr().to_string(),
+        born_host: request.peer.remote_addr().to_string(),
         store_host: broker.advertised.to_string(),
         store_timestamp_ms: now_ms,
     }
 }
 
 impl Accepted {
-    fn push_and_answer(self, broker: &Broker, config: &BrokerConfig, responder: Responder) {
+    fn push_and_answer(self, broker: &Broker, config: Arc<BrokerConfig>, responder: Responder) {
         let Self { push, header } = self;
         let reply = told_origin(config, Reply::ok(header));
         match push {
@@ -257,7 +260,7 @@ impl Accepted {
 }
 
 fn answer(
-    reply: Reply<SendMessageResponseHeader>,
+    reply: Reply<WithOrigin<SendMessageResponseHeader>>,
     pushed: Result<(), Refusal>,
     responder: Responder,
 ) {

@@ -4,13 +4,11 @@
 //! ASYNC_FLUSH it is answered at once, with SYNC_FLUSH the responder waits in the store until the
 //! record is on the disk. The thread itself never waits.
 
-use std::net::SocketAddr;
+use std::borrow::Cow;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use thrustmq_proto_compat::body::{TopicConfig, TopicFilterType};
-use thrustmq_proto_compat::header::{
-    SendMessageRequestHeader, SendMessageRequestHeaderV2, SendMessageResponseHeader,
-};
+use thrustmq_proto_compat::header::SendMessageRequestHeader;
 use thrustmq_proto_compat::message::id::{OffsetId, RecallHandle};
 use thrustmq_proto_compat::message::names;
 use thrustmq_proto_compat::message::properties;
@@ -20,11 +18,13 @@ use thrustmq_proto_compat::response_code::ResponseCode;
 use thrustmq_remoting::{Incoming, Refusal, Reply, Responder};
 use thrustmq_store::{FlushOutcome, NewMessage};
 
+use super::send_answer::{Ids, SendAnswer, told_origin};
 use super::send_batch;
 use super::send_checks::check_send;
 use super::send_destination::{self, Destination, any_queue, is_half_message, on_the_way};
 use super::send_properties::{Additions, Found, to_store};
-use super::send_refusals::{append_refusal, illegal, told_origin};
+use super::send_refusals::{append_refusal, illegal};
+use super::send_request::SendRequest;
 use crate::broker::Broker;
 use crate::config::{BrokerConfig, FlushDiskType};
 use crate::refusal;
@@ -34,8 +34,8 @@ use crate::stats::Put;
 const UNIQUE_KEY_BYTES: usize = 72;
 
 /// A stored message, and what its producer is told.
-pub(super) struct Stored {
-    pub(super) header: SendMessageResponseHeader,
+pub(super) struct Stored<'a> {
+    pub(super) answer: SendAnswer<'a>,
     /// What has to be on the disk for the message to be safe.
     pub(super) end_offset: i64,
     /// The producer does not wait for that.
@@ -48,53 +48,50 @@ pub(crate) fn send_message(
     incoming: Incoming<SendMessageRequestHeader>,
     responder: Responder,
 ) {
-    let incoming = Incoming {
-        header: SendMessageRequestHeaderV2::from(incoming.header),
-        command: incoming.command,
-        peer: incoming.peer,
-        received_ms: incoming.received_ms,
-    };
-    send_message_v2(broker, incoming, responder);
+    send(broker, SendRequest::of_long(&incoming), responder);
 }
 
 /// 310 SEND_MESSAGE_V2 and 320 SEND_BATCH_MESSAGE: whether it is a batch, the header says.
-pub(crate) fn send_message_v2(
-    broker: &Broker,
-    incoming: Incoming<SendMessageRequestHeaderV2>,
-    responder: Responder,
-) {
+pub(crate) fn send_message_v2(broker: &Broker, incoming: Incoming<()>, responder: Responder) {
+    match SendRequest::read(&incoming) {
+        Ok(request) => send(broker, request, responder),
+        Err(refusal) => responder.refuse(refusal),
+    }
+}
+
+fn send(broker: &Broker, request: SendRequest<'_>, responder: Responder) {
     let config = broker.config.current();
-    let stored = check_send(broker, &config, &incoming).and_then(|topic| {
+    let stored = check_send(broker, &config, &request).and_then(|topic| {
         let sending = Sending {
             broker,
             config: &config,
-            incoming: &incoming,
+            request,
             topic: &topic,
             priority: None,
         };
-        if incoming.header.batch {
+        if request.header.batch {
             send_batch::store(&sending)
         } else {
             store_one(&sending)
         }
     });
     match stored {
-        Ok(stored) => answer(broker, &config, stored, responder),
-        Err(refusal) => responder.send(Ok(told_origin(&config, Reply::refused(refusal)))),
+        Ok(stored) => answer(broker, config, stored, responder),
+        Err(refusal) => responder.send(Ok(told_origin(config, Reply::refused(refusal)))),
     }
 }
 
 /// One send that passed its checks.
-pub(super) struct Sending<'a> {
+pub(super) struct Sending<'a, 'r> {
     pub(super) broker: &'a Broker,
     pub(super) config: &'a BrokerConfig,
-    pub(super) incoming: &'a Incoming<SendMessageRequestHeaderV2>,
+    pub(super) request: SendRequest<'r>,
     pub(super) topic: &'a TopicConfig,
     /// Queues are priorities: the message's is its queue, whatever was asked for.
     pub(super) priority: Option<i32>,
 }
 
-impl Sending<'_> {
+impl Sending<'_, '_> {
     pub(super) fn additions(&self) -> Additions<'_> {
         Additions {
             cluster: &self.config.broker_cluster_name,
@@ -108,15 +105,15 @@ impl Sending<'_> {
         if let Some(priority) = self.priority {
             return priority.min(self.topic.write_queue_nums - 1).max(0);
         }
-        let asked = self.incoming.header.queue_id;
+        let asked = self.request.header.queue_id;
         if asked >= 0 {
             return asked;
         }
-        any_queue(self.incoming.command.opaque, self.topic.write_queue_nums)
+        any_queue(self.request.command.opaque, self.topic.write_queue_nums)
     }
 
     pub(super) fn sys_flag(&self) -> i32 {
-        let sent = self.incoming.header.sys_flag;
+        let sent = self.request.header.sys_flag;
         if self.topic.topic_filter_type == TopicFilterType::MultiTag {
             sent | sys_flag::MULTI_TAGS
         } else {
@@ -126,14 +123,14 @@ impl Sending<'_> {
 
     /// The message, but for body, flag and properties, which differ within a batch.
     pub(super) fn new_message(&self) -> NewMessage<'_> {
-        let header = &self.incoming.header;
+        let header = &self.request.header;
         NewMessage {
-            topic: &header.topic,
+            topic: header.topic,
             queue_id: self.queue_id(),
             flag: header.flag,
             sys_flag: self.sys_flag(),
             born_timestamp: header.born_timestamp_ms,
-            born_host: self.incoming.peer.remote_addr(),
+            born_host: self.request.peer.remote_addr(),
             store_host: self.broker.advertised,
             reconsume_times: header.reconsume_times,
             prepared_transaction_offset: 0,
@@ -148,8 +145,8 @@ impl Sending<'_> {
     }
 }
 
-fn store_one(sending: &Sending<'_>) -> Result<Stored, Refusal> {
-    let sent = sending.incoming.header.properties.as_deref().unwrap_or("");
+fn store_one<'r>(sending: &Sending<'_, 'r>) -> Result<Stored<'r>, Refusal> {
+    let sent = sending.request.header.properties.unwrap_or("");
     let mut found = Found::scan(sent);
     let sending = &Sending {
         priority: found.priority(),
@@ -166,11 +163,11 @@ fn store_one(sending: &Sending<'_>) -> Result<Stored, Refusal> {
         properties::push(&mut stored_properties, name::DELAY_LEVEL, "-1");
     }
     let unique_key = match found.unique_key {
-        Some(key) => key.to_owned(),
+        Some(key) => Cow::Borrowed(key),
         None => {
             let key = sending.broker.unique_keys.next_key();
             properties::push(&mut stored_properties, name::UNIQUE_KEY, &key);
-            key
+            Cow::Owned(key)
         }
     };
     destination = on_the_way(sending, &found, destination, &mut stored_properties)?;
@@ -182,8 +179,8 @@ fn store_one(sending: &Sending<'_>) -> Result<Stored, Refusal> {
 }
 
 /// Refuses what this broker does not store, in Java's order.
-fn check_message(sending: &Sending<'_>, found: &Found<'_>) -> Result<(), Refusal> {
-    let header = &sending.incoming.header;
+fn check_message(sending: &Sending<'_, '_>, found: &Found<'_>) -> Result<(), Refusal> {
+    let header = &sending.request.header;
     if sending.needs_keys() && !found.keys {
         return Err(refusal::message_key_missing());
     }
@@ -197,7 +194,7 @@ fn check_message(sending: &Sending<'_>, found: &Found<'_>) -> Result<(), Refusal
     Ok(())
 }
 
-fn check_transaction(sending: &Sending<'_>) -> Result<(), Refusal> {
+fn check_transaction(sending: &Sending<'_, '_>) -> Result<(), Refusal> {
     if sending.config.reject_transactions {
         return Err(refusal::transactions_off(&sending.config.broker_ip1));
     }
@@ -217,14 +214,14 @@ fn room_bytes(found: &Found<'_>) -> usize {
     key + send_destination::room_bytes(found)
 }
 
-fn append_one(
-    sending: &Sending<'_>,
+fn append_one<'r>(
+    sending: &Sending<'_, 'r>,
     destination: &Destination,
     stored_properties: &str,
-    unique_key: String,
-) -> Result<Stored, Refusal> {
+    unique_key: Cow<'r, str>,
+) -> Result<Stored<'r>, Refusal> {
     let broker = sending.broker;
-    let body: Bytes = sending.incoming.command.body.to_bytes();
+    let body = sending.request.command.body.in_one_piece();
     let bytes_max = usize::try_from(sending.config.message_bytes_max).unwrap_or(0);
     if body.is_empty() || body.len() > bytes_max {
         return Err(illegal(sending.config));
@@ -255,13 +252,15 @@ fn append_one(
         .record_timed_put(message.topic, message.queue_id, put);
     let recall_handle = recall_handle(sending, destination, &unique_key);
     Ok(Stored {
-        header: SendMessageResponseHeader {
-            msg_id: offset_id(broker.advertised, appended.physical_offset),
+        answer: SendAnswer {
+            ids: Ids::One(OffsetId {
+                store_host: broker.advertised,
+                physical_offset: appended.physical_offset,
+            }),
             // A delayed message is told where it would have gone, as Java does.
             queue_id: sending.queue_id(),
             queue_offset: appended.queue_offset,
-            transaction_id: Some(unique_key),
-            batch_uniq_id: None,
+            unique_key: Some(unique_key),
             recall_handle,
         },
         end_offset: appended.end_offset,
@@ -272,17 +271,17 @@ fn append_one(
 /// What a message that waits in the timer can be recalled with. The time is within its slot, as Java
 /// floors it again.
 fn recall_handle(
-    sending: &Sending<'_>,
+    sending: &Sending<'_, '_>,
     destination: &Destination,
     unique_key: &str,
 ) -> Option<String> {
     let slot_ms = destination.timer_slot_ms?;
-    let topic = &sending.incoming.header.topic;
+    let topic = sending.request.header.topic;
     if names::is_retry_topic(topic) {
         return None;
     }
     let handle = RecallHandle {
-        topic: topic.clone(),
+        topic: topic.to_owned(),
         broker_name: sending.config.broker_name.clone(),
         deliver_ms: slot_ms.saturating_add(1),
         unique_key: unique_key.to_owned(),
@@ -290,21 +289,13 @@ fn recall_handle(
     Some(handle.encode())
 }
 
-fn offset_id(store_host: SocketAddr, physical_offset: i64) -> String {
-    let id = OffsetId {
-        store_host,
-        physical_offset,
-    };
-    id.encode()
-}
-
 /// Tells the producer, now or when the message is on the disk.
-fn answer(broker: &Broker, config: &BrokerConfig, stored: Stored, responder: Responder) {
+fn answer(broker: &Broker, config: Arc<BrokerConfig>, stored: Stored<'_>, responder: Responder) {
     let waits = config.flush_disk_type == FlushDiskType::SyncFlush && !stored.no_wait;
-    let reply = told_origin(config, Reply::ok(stored.header));
     if !waits {
-        return responder.send(Ok(reply));
+        return responder.send(Ok(told_origin(config, Reply::ok(stored.answer))));
     }
+    let reply = told_origin(config, Reply::ok(stored.answer.into_owned()));
     let finish = move |outcome| {
         let code = match outcome {
             FlushOutcome::Flushed => ResponseCode::SUCCESS,

@@ -1,6 +1,8 @@
 //! A batch send: several messages of one topic and queue, stored one behind the other.
 
-use thrustmq_proto_compat::header::SendMessageResponseHeader;
+use std::borrow::Cow;
+
+use thrustmq_proto_compat::field::FieldText;
 use thrustmq_proto_compat::message::batch::{self, BatchItem};
 use thrustmq_proto_compat::message::id::OffsetId;
 use thrustmq_proto_compat::message::names;
@@ -9,6 +11,7 @@ use thrustmq_remoting::Refusal;
 use thrustmq_store::AppendedBatch;
 
 use super::send::{Sending, Stored};
+use super::send_answer::{Ids, SendAnswer};
 use super::send_properties::Found;
 use super::send_refusals::{append_refusal, illegal};
 use crate::refusal;
@@ -19,21 +22,21 @@ const TOPIC_BYTES_MAX: usize = 127;
 /// Most messages of a batch.
 const MESSAGES_MAX: usize = 100_000;
 
-pub(super) fn store(sending: &Sending<'_>) -> Result<Stored, Refusal> {
-    let header = &sending.incoming.header;
+pub(super) fn store<'r>(sending: &Sending<'_, 'r>) -> Result<Stored<'r>, Refusal> {
+    let header = &sending.request.header;
     if header.topic.len() > TOPIC_BYTES_MAX {
-        return Err(refusal::batch_topic_too_long(&header.topic));
+        return Err(refusal::batch_topic_too_long(header.topic));
     }
-    if names::is_retry_topic(&header.topic) {
-        return Err(refusal::batch_to_retry_topic(&header.topic));
+    if names::is_retry_topic(header.topic) {
+        return Err(refusal::batch_to_retry_topic(header.topic));
     }
-    let common = header.properties.as_deref().unwrap_or("");
+    let common = header.properties.unwrap_or("");
     let found = Found::scan(common);
     let is_transaction = sys_flag::transaction_type(header.sys_flag) != 0;
     if found.delay_level > 0 || is_transaction {
         return Err(illegal(sending.config));
     }
-    let body = sending.incoming.command.body.to_bytes();
+    let body = sending.request.command.body.in_one_piece();
     let items = batch::decode(&body, MESSAGES_MAX).collect::<Result<Vec<_>, _>>();
     let items = items.map_err(|_| illegal(sending.config))?;
     if items.is_empty() {
@@ -41,7 +44,7 @@ pub(super) fn store(sending: &Sending<'_>) -> Result<Stored, Refusal> {
     }
     let appended = append(sending, &items)?;
     Ok(Stored {
-        header: answer_header(sending, &appended, found.unique_key),
+        answer: answer(sending, &appended, found.unique_key),
         end_offset: appended.end_offset,
         no_wait: found.no_wait,
     })
@@ -49,7 +52,7 @@ pub(super) fn store(sending: &Sending<'_>) -> Result<Stored, Refusal> {
 
 /// Each message is stored with its own properties only: those of the batch say how to store it, and
 /// its unique key would hide those of the messages (Java did so until ISSUE #9416).
-fn append(sending: &Sending<'_>, items: &[BatchItem<'_>]) -> Result<AppendedBatch, Refusal> {
+fn append(sending: &Sending<'_, '_>, items: &[BatchItem<'_>]) -> Result<AppendedBatch, Refusal> {
     let broker = sending.broker;
     let message = sending.new_message();
     let appended = broker
@@ -72,11 +75,11 @@ fn append(sending: &Sending<'_>, items: &[BatchItem<'_>]) -> Result<AppendedBatc
     Ok(appended)
 }
 
-fn answer_header(
-    sending: &Sending<'_>,
+fn answer<'a>(
+    sending: &Sending<'_, '_>,
     appended: &AppendedBatch,
-    unique_key: Option<&str>,
-) -> SendMessageResponseHeader {
+    unique_key: Option<&'a str>,
+) -> SendAnswer<'a> {
     let mut ids = String::with_capacity(appended.physical_offsets.len() * 33);
     for (index, physical_offset) in appended.physical_offsets.iter().enumerate() {
         if index > 0 {
@@ -86,14 +89,13 @@ fn answer_header(
             store_host: sending.broker.advertised,
             physical_offset: *physical_offset,
         };
-        id.encode_into(&mut ids);
+        id.write(&mut ids);
     }
-    SendMessageResponseHeader {
-        msg_id: ids,
+    SendAnswer {
+        ids: Ids::Many(ids),
         queue_id: sending.queue_id(),
         queue_offset: appended.queue_offset,
-        transaction_id: unique_key.map(str::to_owned),
-        batch_uniq_id: None,
+        unique_key: unique_key.map(Cow::Borrowed),
         recall_handle: None,
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use thrustmq_proto_compat::body::TopicConfig;
-use thrustmq_proto_compat::header::SendMessageRequestHeaderV2;
+use thrustmq_proto_compat::header::SendMessageView;
 use thrustmq_proto_compat::local_time::LocalTime;
 use thrustmq_proto_compat::message::names;
-use thrustmq_remoting::{Incoming, Peer, Refusal};
+use thrustmq_remoting::{Peer, Refusal};
 
+use super::send_request::SendRequest;
 use crate::broker::Broker;
 use crate::config::BrokerConfig;
 use crate::refusal;
@@ -22,24 +23,24 @@ const UNIT_SUBSCRIBED: i32 = 2;
 pub(super) fn check_send(
     broker: &Broker,
     config: &BrokerConfig,
-    incoming: &Incoming<SendMessageRequestHeaderV2>,
+    request: &SendRequest<'_>,
 ) -> Result<Arc<TopicConfig>, Refusal> {
-    let header = &incoming.header;
+    let header = &request.header;
     let until_ms = config.start_accept_send_ms;
     if until_ms > 0 && broker.clock.now_ms() < until_ms {
         return Err(refusal::not_accepting_until(&human_time(until_ms)));
     }
-    if config.broker_permission & PERM_WRITE == 0 && broker.topics.is_ordered(&header.topic) {
+    if config.broker_permission & PERM_WRITE == 0 && broker.topics.is_ordered(header.topic) {
         return Err(refusal::broker_not_writable(&config.broker_ip1));
     }
-    let topic = match broker.topics.find(&header.topic) {
+    let topic = match broker.topics.find(header.topic) {
         // Names were checked when the topic came into being; those that only the broker writes to
         // are in the table as well.
-        Some(topic) if names::is_sendable_topic(&header.topic) => topic,
-        known => check_name(&header.topic)
+        Some(topic) if names::is_sendable_topic(header.topic) => topic,
+        known => check_name(header.topic)
             .and_then(|()| known.map_or_else(|| create(broker, header), Ok))?,
     };
-    check_queue(&topic, header.queue_id, &incoming.peer)?;
+    check_queue(&topic, header.queue_id, request.peer)?;
     Ok(topic)
 }
 
@@ -68,19 +69,16 @@ fn check_name(topic: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn create(
-    broker: &Broker,
-    header: &SendMessageRequestHeaderV2,
-) -> Result<Arc<TopicConfig>, Refusal> {
-    let is_retry = names::is_retry_topic(&header.topic);
+fn create(broker: &Broker, header: &SendMessageView<'_>) -> Result<Arc<TopicConfig>, Refusal> {
+    let is_retry = names::is_retry_topic(header.topic);
     let sys_flag = match (header.unit_mode, is_retry) {
         (false, _) => 0,
         (true, false) => UNIT,
         (true, true) => UNIT_SUBSCRIBED,
     };
     let inherited = broker.topics.create_for_send(AutoTopic {
-        topic: &header.topic,
-        default_topic: &header.default_topic,
+        topic: header.topic,
+        default_topic: header.default_topic,
         queues: header.default_topic_queue_nums,
         sys_flag,
     });
@@ -88,10 +86,10 @@ fn create(
         is_retry.then(|| {
             broker
                 .topics
-                .create_for_group(group_topic(&header.topic, 1, sys_flag))
+                .create_for_group(group_topic(header.topic, 1, sys_flag))
         })
     });
-    let outcome = outcome.ok_or_else(|| refusal::topic_not_exist(&header.topic))?;
+    let outcome = outcome.ok_or_else(|| refusal::topic_not_exist(header.topic))?;
     if outcome.is_changed {
         broker.namesrv.register_soon();
     }

@@ -33,8 +33,8 @@ pub(super) struct Destination {
 
 /// A message to a retry topic that was tried too often, or that its group consumes in order, is
 /// given up (03 §3.2, 5). All others go where they were sent to.
-pub(super) fn in_the_end(sending: &Sending<'_>) -> Result<Destination, Refusal> {
-    let header = &sending.incoming.header;
+pub(super) fn in_the_end(sending: &Sending<'_, '_>) -> Result<Destination, Refusal> {
+    let header = &sending.request.header;
     let asked = Destination {
         topic: None,
         queue_id: sending.queue_id(),
@@ -42,23 +42,20 @@ pub(super) fn in_the_end(sending: &Sending<'_>) -> Result<Destination, Refusal> 
         half_message: false,
         timer_slot_ms: None,
     };
-    let Some(group) = names::group_of_retry_topic(&header.topic) else {
+    let Some(group) = names::group_of_retry_topic(header.topic) else {
         return Ok(asked);
     };
     let known = sending.broker.groups.find(group);
     let group_config = known.ok_or_else(|| refusal::group_not_exist(group))?;
     let told = header
         .max_reconsume_times
-        .filter(|_| sending.incoming.command.version >= VERSION_3_4_9);
+        .filter(|_| sending.request.command.version >= VERSION_3_4_9);
     let times_max = told.unwrap_or(group_config.retry_max_times);
     if header.reconsume_times <= times_max && !sending.broker.locks.holds_any(group) {
         return Ok(asked);
     }
     let topic = dead_letter_topic(sending.broker, group);
-    sending
-        .broker
-        .stats
-        .record_dead_letter(group, &header.topic);
+    sending.broker.stats.record_dead_letter(group, header.topic);
     Ok(Destination {
         topic: Some(topic),
         queue_id: 0,
@@ -71,7 +68,7 @@ pub(super) fn in_the_end(sending: &Sending<'_>) -> Result<Destination, Refusal> 
 /// Where a message on its way to `real` is stored: a delayed one waits elsewhere first, and its
 /// properties gain what its delivery needs. A time of its own may be refused.
 pub(super) fn on_the_way(
-    sending: &Sending<'_>,
+    sending: &Sending<'_, '_>,
     found: &Found<'_>,
     real: Destination,
     stored_properties: &mut String,
@@ -103,18 +100,18 @@ pub(super) fn room_bytes(found: &Found<'_>) -> usize {
 }
 
 /// Clients before 4.6.1 left the mark on transactional messages that they sent to be retried.
-pub(super) fn is_half_message(sending: &Sending<'_>, found: &Found<'_>) -> bool {
-    let is_retry = sending.incoming.header.reconsume_times > 0 && found.delay_level > 0;
+pub(super) fn is_half_message(sending: &Sending<'_, '_>, found: &Found<'_>) -> bool {
+    let is_retry = sending.request.header.reconsume_times > 0 && found.delay_level > 0;
     found.transaction && !is_retry
 }
 
 /// A delay begins with the commit. (Java discards a half message that has one.)
 fn at_half_topic(
-    sending: &Sending<'_>,
+    sending: &Sending<'_, '_>,
     real: &Destination,
     stored_properties: &mut String,
 ) -> Destination {
-    let asked = &sending.incoming.header.topic;
+    let asked = sending.request.header.topic;
     let topic = real.topic.as_deref().unwrap_or(asked);
     to_half(topic, real.queue_id, stored_properties);
     Destination {
@@ -127,12 +124,12 @@ fn at_half_topic(
 }
 
 fn at_delay_level(
-    sending: &Sending<'_>,
+    sending: &Sending<'_, '_>,
     level: i32,
     real: &Destination,
     stored_properties: &mut String,
 ) -> Destination {
-    let asked = &sending.incoming.header.topic;
+    let asked = sending.request.header.topic;
     let topic = real.topic.as_deref().unwrap_or(asked);
     let delay = &sending.broker.delay;
     let scheduled = delay.schedule(level, topic, real.queue_id, stored_properties);
@@ -146,12 +143,12 @@ fn at_delay_level(
 }
 
 fn in_timer(
-    sending: &Sending<'_>,
+    sending: &Sending<'_, '_>,
     real: Destination,
     stored_properties: &mut String,
 ) -> Result<Destination, Refusal> {
     let Sending { broker, config, .. } = sending;
-    let asked = &sending.incoming.header.topic;
+    let asked = sending.request.header.topic;
     let message = ForTimer {
         topic: real.topic.as_deref().unwrap_or(asked),
         queue_id: real.queue_id,

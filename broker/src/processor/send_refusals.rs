@@ -1,19 +1,11 @@
 //! What the senders of messages are told when one is not stored. Called by the handlers of sends,
 //! batches and send-backs.
 
-use thrustmq_proto_compat::message::property_name as name;
-use thrustmq_remoting::{Refusal, Reply};
+use thrustmq_remoting::Refusal;
 use thrustmq_store::{AppendError, DiskPlace, NotWritable};
 
 use crate::config::BrokerConfig;
 use crate::refusal;
-
-/// Every answer to a send, refusals too, tells the region and whether to trace.
-pub(super) fn told_origin<H>(config: &BrokerConfig, reply: Reply<H>) -> Reply<H> {
-    reply
-        .with_field(name::MSG_REGION, &config.region_id)
-        .with_field(name::TRACE_ON, &config.trace_on)
-}
 
 pub(super) fn illegal(config: &BrokerConfig) -> Refusal {
     refusal::message_illegal(config.message_bytes_max)

@@ -1,6 +1,6 @@
 //! Answers that promise something stored: with a synchronous flush they wait until it is on the disk.
 
-use thrustmq_proto_compat::table::Header;
+use thrustmq_proto_compat::table::SentHeader;
 use thrustmq_remoting::{Reply, Responder};
 
 use crate::broker::Broker;
@@ -8,7 +8,7 @@ use crate::config::FlushDiskType;
 
 /// Sends the answer when everything before `end_offset` is as safe as this broker makes it. What does
 /// not get to the disk in time is answered all the same: the client can do nothing about it.
-pub(super) fn send_when_flushed<H: Header + Send + 'static>(
+pub(super) fn send_when_flushed<H: SentHeader + Send + 'static>(
     broker: &Broker,
     end_offset: i64,
     responder: Responder,

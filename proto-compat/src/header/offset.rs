@@ -1,6 +1,6 @@
 //! Offsets: those of groups, those of queues, and resetting them.
 
-use crate::field::FieldValue;
+use crate::field::{FieldText, FieldValue, TextSink};
 use crate::header;
 
 /// Which of several messages with one store time a search by time means.
@@ -13,6 +13,15 @@ pub enum BoundaryType {
     Upper,
 }
 
+impl FieldText for BoundaryType {
+    fn write(&self, out: &mut impl TextSink) {
+        out.push_str(match self {
+            Self::Lower => "LOWER",
+            Self::Upper => "UPPER",
+        });
+    }
+}
+
 impl FieldValue for BoundaryType {
     fn parse(text: &str) -> Option<Self> {
         // Java's BoundaryType.getType: anything but "upper" is LOWER.
@@ -21,13 +30,6 @@ impl FieldValue for BoundaryType {
         } else {
             Some(Self::Lower)
         }
-    }
-
-    fn write(&self, out: &mut String) {
-        out.push_str(match self {
-            Self::Lower => "LOWER",
-            Self::Upper => "UPPER",
-        });
     }
 }
 

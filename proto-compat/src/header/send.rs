@@ -1,6 +1,6 @@
 //! Sending: the long and the one-letter request, the answer, returns to the broker, replies, recall.
 
-use crate::header;
+use crate::{header, header_view};
 
 header! {
     /// Send with full names. The broker works with [`SendMessageRequestHeaderV2`], the client may
@@ -101,23 +101,41 @@ header! {
     }
 }
 
-impl From<SendMessageRequestHeader> for SendMessageRequestHeaderV2 {
-    fn from(long: SendMessageRequestHeader) -> Self {
+header_view! {
+    /// What a broker reads of a send.
+    SendMessageView<'a> {
+        producer_group "a": &'a str,
+        topic "b": &'a str,
+        default_topic "c": &'a str,
+        default_topic_queue_nums "d": i32,
+        queue_id "e": i32,
+        sys_flag "f": i32,
+        born_timestamp_ms "g": i64,
+        flag "h": i32,
+        properties "i": Option<&'a str>,
+        reconsume_times "j": i32 = 0,
+        unit_mode "k": bool = false,
+        max_reconsume_times "l": Option<i32>,
+        batch "m": bool = false,
+    }
+}
+
+impl<'a> From<&'a SendMessageRequestHeader> for SendMessageView<'a> {
+    fn from(long: &'a SendMessageRequestHeader) -> Self {
         Self {
-            producer_group: long.producer_group,
-            topic: long.topic,
-            default_topic: long.default_topic,
+            producer_group: &long.producer_group,
+            topic: &long.topic,
+            default_topic: &long.default_topic,
             default_topic_queue_nums: long.default_topic_queue_nums,
             queue_id: long.queue_id,
             sys_flag: long.sys_flag,
             born_timestamp_ms: long.born_timestamp_ms,
             flag: long.flag,
-            properties: long.properties,
+            properties: long.properties.as_deref(),
             reconsume_times: long.reconsume_times,
             unit_mode: long.unit_mode,
             max_reconsume_times: long.max_reconsume_times,
             batch: long.batch,
-            broker_name: long.broker_name,
         }
     }
 }
@@ -147,7 +165,7 @@ impl From<SendMessageRequestHeaderV2> for SendMessageRequestHeader {
 mod tests {
     use super::*;
     use crate::field::{ExtFields, HeaderError};
-    use crate::table::Header;
+    use crate::table::{Header, SentHeader};
 
     fn sample() -> SendMessageRequestHeaderV2 {
         SendMessageRequestHeaderV2 {
@@ -169,9 +187,19 @@ mod tests {
     }
 
     #[test]
-    fn the_two_send_headers_convert_into_each_other() {
-        let there = SendMessageRequestHeader::from(sample());
-        assert_eq!(SendMessageRequestHeaderV2::from(there), sample());
+    fn both_send_headers_show_a_broker_the_same() {
+        let mut fields = ExtFields::new();
+        sample().encode(&mut fields);
+        let view = SendMessageView::read(&fields).unwrap();
+        let long = SendMessageRequestHeader::from(sample());
+        assert_eq!(SendMessageView::from(&long), view);
+        let seen = (view.topic, view.properties, view.max_reconsume_times);
+        assert_eq!(seen, ("orders", Some("KEYS\u{1}k\u{2}"), Some(16)));
+        fields.set("i", "");
+        assert_eq!(SendMessageView::read(&fields).unwrap().properties, None);
+        fields.remove("b");
+        let missing = SendMessageView::read(&fields).unwrap_err();
+        assert_eq!(missing, HeaderError::Missing("b"));
     }
 
     #[test]

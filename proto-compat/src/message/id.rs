@@ -9,6 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::cursor::{Cursor, OutOfBytes};
 use crate::clock::Clock;
+use crate::field::{FieldText, TextSink};
 use crate::local_time::LocalTime;
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
@@ -39,19 +40,22 @@ pub struct OffsetId {
     pub physical_offset: i64,
 }
 
+impl FieldText for OffsetId {
+    const IS_PLAIN: bool = true;
+
+    fn write(&self, out: &mut impl TextSink) {
+        push_ip(out, self.store_host.ip());
+        push_hex(out, &i32::from(self.store_host.port()).to_be_bytes());
+        push_hex(out, &self.physical_offset.to_be_bytes());
+    }
+}
+
 impl OffsetId {
     /// The id as text: 32 digits with an IPv4 host, 56 with IPv6.
     pub fn encode(&self) -> String {
         let mut text = String::with_capacity(56);
-        self.encode_into(&mut text);
+        self.write(&mut text);
         text
-    }
-
-    /// Appends the id, for the comma-joined list of a batch.
-    pub fn encode_into(&self, text: &mut String) {
-        push_ip(text, self.store_host.ip());
-        push_hex(text, &i32::from(self.store_host.port()).to_be_bytes());
-        push_hex(text, &self.physical_offset.to_be_bytes());
     }
 
     /// Reads an id.
@@ -177,7 +181,7 @@ impl RecallHandle {
     }
 }
 
-fn push_ip(text: &mut String, ip: IpAddr) {
+fn push_ip(text: &mut impl TextSink, ip: IpAddr) {
     match ip.to_canonical() {
         IpAddr::V4(ip) => push_hex(text, &ip.octets()),
         IpAddr::V6(ip) => push_hex(text, &ip.octets()),
@@ -192,7 +196,7 @@ fn read_ip(at: &mut Cursor<'_>, length: usize) -> Result<IpAddr, OutOfBytes> {
     })
 }
 
-fn push_hex(text: &mut String, bytes: &[u8]) {
+fn push_hex(text: &mut impl TextSink, bytes: &[u8]) {
     for byte in bytes {
         let at = 2 * usize::from(*byte);
         text.push_str(&HEX_PAIRS[at..at + 2]);

@@ -8,11 +8,11 @@
 use bytes::{Buf, BufMut};
 
 use crate::command::{Command, Encoding, Language};
-use crate::field::ExtFields;
+use crate::field::{ExtFields, FieldSink, FieldText};
 use crate::frame::FrameError;
+use crate::table::SentHeader;
 
 const FIXED_BYTES: usize = 2 + 1 + 2 + 4 + 4;
-const FIELD_LENGTHS_BYTES: usize = 2 + 4;
 
 /// Reads a header; the body is the caller's.
 pub(crate) fn decode(mut header: &[u8]) -> Result<Command, FrameError> {
@@ -53,32 +53,74 @@ fn decode_fields(mut bytes: &[u8]) -> Result<ExtFields, FrameError> {
 }
 
 /// Appends the header. A code beyond 16 bits wraps, as Java's does: POP commands must use JSON.
-pub(crate) fn encode(command: &Command, out: &mut Vec<u8>) -> Result<(), FrameError> {
+pub(crate) fn encode(
+    command: &Command,
+    header: &impl SentHeader,
+    out: &mut Vec<u8>,
+) -> Result<(), FrameError> {
     out.put_i16(command.code as i16);
     out.put_u8(command.language as u8);
     out.put_i16(command.version as i16);
     out.put_i32(command.opaque);
     out.put_i32(command.flag);
-    put_long(command.remark.as_deref().unwrap_or_default(), out);
-    let fields_bytes: usize = command
-        .fields
-        .iter()
-        .map(|(key, value)| FIELD_LENGTHS_BYTES + key.len() + value.len())
-        .sum();
-    out.put_u32(length(fields_bytes));
-    for (key, value) in command.fields.iter() {
-        // A relayed command's names are the peer's.
-        let key_bytes = i16::try_from(key.len());
-        out.put_i16(key_bytes.map_err(|_| FrameError::NameUnsendable(key.len()))?);
-        out.put_slice(key.as_bytes());
-        put_long(value, out);
-    }
-    Ok(())
+    put_long(out, |out| {
+        out.put_slice(command.remark.as_deref().unwrap_or_default().as_bytes());
+    });
+    let mut entries = Entries { out, error: None };
+    entries.put_all(command, header);
+    entries.error.map_or(Ok(()), Err)
 }
 
-fn put_long(text: &str, out: &mut Vec<u8>) {
-    out.put_u32(length(text.len()));
-    out.put_slice(text.as_bytes());
+/// The fields, one behind the other.
+struct Entries<'a> {
+    out: &'a mut Vec<u8>,
+    error: Option<FrameError>,
+}
+
+impl Entries<'_> {
+    fn put_all(&mut self, command: &Command, header: &impl SentHeader) {
+        let start = begin_long(self.out);
+        for (key, value) in command.fields.iter() {
+            self.put(key, value);
+        }
+        header.encode(self);
+        end_long(self.out, start);
+    }
+
+    fn put<T: FieldText + ?Sized>(&mut self, key: &str, value: &T) {
+        // A relayed command's names are the peer's.
+        let Ok(key_bytes) = i16::try_from(key.len()) else {
+            self.error = Some(FrameError::NameUnsendable(key.len()));
+            return;
+        };
+        self.out.put_i16(key_bytes);
+        self.out.put_slice(key.as_bytes());
+        put_long(self.out, |out| value.write(out));
+    }
+}
+
+impl FieldSink for Entries<'_> {
+    fn push<T: FieldText + ?Sized>(&mut self, key: &'static str, value: &T) {
+        self.put(key, value);
+    }
+}
+
+/// What `put` appends, with its length before it.
+fn put_long(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
+    let start = begin_long(out);
+    put(out);
+    end_long(out, start);
+}
+
+/// Leaves room for a length; where what it counts begins.
+fn begin_long(out: &mut Vec<u8>) -> usize {
+    out.put_u32(0);
+    out.len()
+}
+
+fn end_long(out: &mut [u8], start: usize) {
+    let bytes = length(out.len() - start);
+    out[start - size_of::<u32>()..start].copy_from_slice(&bytes.to_be_bytes());
 }
 
 fn length(bytes: usize) -> u32 {
@@ -155,7 +197,7 @@ mod tests {
         command.encoding = Encoding::Binary;
         command.fields.push_text(&"k".repeat(32_768), "v");
         let mut out = b"before".to_vec();
-        let refused = frame::encode_head(&command, &mut out);
+        let refused = frame::encode_head(&command, &(), &mut out);
         assert_eq!(refused, Err(FrameError::NameUnsendable(32_768)));
         assert_eq!(out, b"before");
     }

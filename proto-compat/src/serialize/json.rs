@@ -9,8 +9,9 @@ use crate::command::{Command, Language};
 use crate::fastjson::BodyError;
 use crate::fastjson::parse::{Value, parse_value};
 use crate::fastjson::scan::Scanner;
-use crate::field::ExtFields;
+use crate::field::{ExtFields, FieldSink, FieldText};
 use crate::frame::FrameError;
+use crate::table::SentHeader;
 use crate::word_scan;
 
 /// Java's send headers have some 15 fields in some 400 bytes.
@@ -158,16 +159,16 @@ const FRAMING_BYTES: usize = 160;
 const FIELD_FRAMING_BYTES: usize = 6;
 
 /// Appends the header.
-pub(crate) fn encode(command: &Command, out: &mut Vec<u8>) {
+pub(crate) fn encode(command: &Command, header: &impl SentHeader, out: &mut Vec<u8>) {
     let fields = &command.fields;
     out.reserve(FRAMING_BYTES + fields.text_bytes() + fields.len() * FIELD_FRAMING_BYTES);
     let mut number = itoa::Buffer::new();
     out.extend_from_slice(b"{\"code\":");
     out.extend_from_slice(number.format(command.code).as_bytes());
-    if !fields.is_empty() {
-        out.extend_from_slice(b",\"extFields\":");
-        encode_fields(fields, out);
-    }
+    let mut members = Members::new(out);
+    members.push_all(fields);
+    header.encode(&mut members);
+    members.end();
     out.extend_from_slice(b",\"flag\":");
     out.extend_from_slice(number.format(command.flag).as_bytes());
     out.extend_from_slice(b",\"language\":\"");
@@ -183,32 +184,90 @@ pub(crate) fn encode(command: &Command, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn encode_fields(fields: &ExtFields, out: &mut Vec<u8>) {
-    if let Some(members) = fields.json_members() {
-        out.push(b'{');
-        out.extend_from_slice(members.as_bytes());
-        out.push(b'}');
-        return;
+/// The object of the fields, which is there only if there is one.
+struct Members<'a> {
+    out: &'a mut Vec<u8>,
+    is_begun: bool,
+}
+
+impl<'a> Members<'a> {
+    fn new(out: &'a mut Vec<u8>) -> Self {
+        Self {
+            out,
+            is_begun: false,
+        }
     }
-    let mut separator = b'{';
-    for (key, value) in fields.iter() {
-        out.push(separator);
-        encode_text(key, out);
-        out.push(b':');
-        encode_text(value, out);
-        separator = b',';
+
+    #[inline]
+    fn begin_member(&mut self) {
+        if self.is_begun {
+            self.out.push(b',');
+        } else {
+            self.out.extend_from_slice(b",\"extFields\":{");
+            self.is_begun = true;
+        }
     }
-    out.push(b'}');
+
+    fn push_all(&mut self, fields: &ExtFields) {
+        match fields.json_members() {
+            Some("") => {}
+            Some(members) => {
+                self.begin_member();
+                self.out.extend_from_slice(members.as_bytes());
+            }
+            None => fields.iter().for_each(|(key, value)| {
+                self.begin_member();
+                encode_text(key, self.out);
+                self.out.push(b':');
+                encode_text(value, self.out);
+            }),
+        }
+    }
+
+    fn end(self) {
+        if self.is_begun {
+            self.out.push(b'}');
+        }
+    }
+}
+
+impl FieldSink for Members<'_> {
+    #[inline]
+    fn push<T: FieldText + ?Sized>(&mut self, key: &'static str, value: &T) {
+        debug_assert!(
+            !needs_escapes(key.as_bytes()),
+            "{key:?} is no name of a field"
+        );
+        self.begin_member();
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":\"");
+        let start = self.out.len();
+        value.write(self.out);
+        if !T::IS_PLAIN && needs_escapes(&self.out[start..]) {
+            escape_from(start, self.out);
+        }
+        self.out.push(b'"');
+    }
+}
+
+/// What stands from `start` on, as it stands within quotes.
+#[cold]
+fn escape_from(start: usize, out: &mut Vec<u8>) {
+    let text = String::from_utf8_lossy(&out[start..]).into_owned();
+    out.truncate(start - 1);
+    encode_text(&text, out);
+    out.pop();
 }
 
 /// Whether text stands otherwise in JSON than by itself.
-pub(crate) fn needs_escapes(text: &str) -> bool {
-    word_scan::has_below_or_either(text.as_bytes(), b' ', b'"', b'\\')
+pub(crate) fn needs_escapes(text: &[u8]) -> bool {
+    word_scan::has_below_or_either(text, b' ', b'"', b'\\')
 }
 
 /// Most text needs no escapes, and looking for them costs a fraction of the escaping writer.
 fn encode_text(text: &str, out: &mut Vec<u8>) {
-    if needs_escapes(text) {
+    if needs_escapes(text.as_bytes()) {
         serde_json::to_writer(out, text).expect("text always has a JSON form, and memory takes it");
     } else {
         out.push(b'"');
@@ -220,6 +279,7 @@ fn encode_text(text: &str, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::header::SendMessageResponseHeader;
 
     #[test]
     fn a_header_of_another_writer_is_read() {
@@ -280,8 +340,11 @@ mod tests {
     fn fields_are_written_as_they_are_by_then() {
         let written = |fields: &ExtFields| {
             let mut out = Vec::new();
-            encode_fields(fields, &mut out);
-            String::from_utf8(out).unwrap()
+            let mut members = Members::new(&mut out);
+            members.push_all(fields);
+            members.end();
+            let text = String::from_utf8(out).unwrap();
+            text.strip_prefix(",\"extFields\":").unwrap().to_owned()
         };
         let mut fields = ExtFields::new();
         fields.push("a", &1);
@@ -300,6 +363,37 @@ mod tests {
             (read.fields.clone(), written(&read.fields)),
             (escaped, expected.into())
         );
+    }
+
+    /// A typed header that is written straight into the text reads as one that went through a map.
+    #[test]
+    fn a_header_is_written_as_its_fields_are() {
+        for text in ["", "plain", "q\"\\", "\u{1}\u{2}", "ü\u{10FFFF}"] {
+            let header = SendMessageResponseHeader {
+                msg_id: text.to_owned(),
+                queue_id: -3,
+                transaction_id: Some(text.to_owned()),
+                ..SendMessageResponseHeader::default()
+            };
+            for more in [None, Some("more")] {
+                let mut command = Command::new(310);
+                if let Some(more) = more {
+                    command.fields.push("more", more);
+                }
+                let mut straight = Vec::new();
+                encode(&command, &header, &mut straight);
+                let mut by_map = Vec::new();
+                encode(&command.clone().with_header(&header), &(), &mut by_map);
+                let texts = [straight, by_map].map(|out| String::from_utf8(out).unwrap());
+                assert_eq!(texts[0], texts[1]);
+                let read = decode(texts[0].as_bytes()).unwrap();
+                assert_eq!(read.fields.get("msgId"), Some(text));
+                assert_eq!(read.fields.get("more"), more);
+            }
+        }
+        let mut bare = Vec::new();
+        encode(&Command::new(1), &(), &mut bare);
+        assert!(bare.starts_with(b"{\"code\":1,\"flag\":0"), "{bare:?}");
     }
 
     #[test]

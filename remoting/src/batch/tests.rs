@@ -9,7 +9,7 @@ use super::Batch;
 
 fn push(batch: &mut Batch, command: &Command) {
     let mut head = Vec::new();
-    frame::encode_head(command, &mut head).unwrap();
+    frame::encode_head(command, &(), &mut head).unwrap();
     batch.push(&head, &command.body);
 }
 

@@ -49,7 +49,7 @@ impl Asleep {
 
     fn answer(&self, body_bytes: usize) -> Result<(), PushError> {
         let answer = Command::new(0).with_body(vec![1; body_bytes]);
-        self.outbox.push_answer(&answer)
+        self.outbox.push_answer(&answer, &())
     }
 }
 

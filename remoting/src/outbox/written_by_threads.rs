@@ -141,7 +141,7 @@ fn run(seed: u64) {
     for _ in 0..STEPS {
         match random.below(8) {
             0..=2 => {
-                assert!(outbox.push_answer(&answer(put)).is_ok());
+                assert!(outbox.push_answer(&answer(put), &()).is_ok());
                 put += 1;
             }
             3 => {
