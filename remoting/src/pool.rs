@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ pub struct Pool {
     wait_ms_max: AtomicI64,
     bytes: Arc<ByteBudget>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    lends_more: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
 /// The pool's queue is full, or the pool is shut down.
@@ -91,6 +92,7 @@ impl Pool {
             wait_ms_max: AtomicI64::new(NO_LIMIT),
             bytes: ByteBudget::unlimited(),
             threads: Mutex::new(threads),
+            lends_more: OnceLock::new(),
         })
     }
 
@@ -121,6 +123,12 @@ impl Pool {
     pub fn set_wait_ms_max(&self, wait_ms_max: Option<u64>) {
         let limit = wait_ms_max.map_or(NO_LIMIT, |ms| i64::try_from(ms).unwrap_or(i64::MAX));
         self.wait_ms_max.store(limit, Ordering::Relaxed);
+    }
+
+    /// Lends more places than the pool has threads only while `is_quick` says that handlers will not be kept
+    /// waiting: else as many may wait, and others do the rest. Only the first call counts.
+    pub fn lend_more_while(&self, is_quick: impl Fn() -> bool + Send + Sync + 'static) {
+        let _is_set_once = self.lends_more.set(Box::new(is_quick));
     }
 
     /// Refuses requests that would bring the bytes in flight above this; `None`: bytes are neither
@@ -171,7 +179,7 @@ impl Pool {
     /// or runs in the pool, for they stay in order; queues the others. Those for which there is no room are
     /// answered.
     pub(crate) fn submit(&self, peer: &Peer, jobs: &mut Vec<Job>) {
-        if self.lends() && !peer.is_in_line() && self.queue.borrow_place() {
+        if self.lends() && !peer.is_in_line() && self.queue.borrow_place(self.lends_more()) {
             let turn = worker::run_now(jobs, run_job);
             // Another thread may want it: the end of the turn, with its writes, needs no place.
             self.queue.give_back_place();
@@ -254,6 +262,10 @@ impl Pool {
 
     fn lends(&self) -> bool {
         self.options.lends > 0
+    }
+
+    fn lends_more(&self) -> bool {
+        self.lends_more.get().is_none_or(|is_quick| is_quick())
     }
 
     fn full(&self) -> PoolFull {

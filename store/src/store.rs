@@ -324,6 +324,13 @@ impl Store {
         limit.store(limit_ms, Ordering::Relaxed);
     }
 
+    /// Whether appends will not have to wait for pages of the log: these were made ready ahead. Where the
+    /// system does not offer that, never.
+    pub fn is_ready_to_append(&self) -> bool {
+        let end = self.shared.progress.written();
+        self.shared.touching.is_ready(end)
+    }
+
     /// What appends take at the moment.
     pub fn append_latency(&self) -> AppendLatency {
         let now_ms = self.shared.clock.now_ms();

@@ -18,6 +18,8 @@ use crate::wakeup::Wakeup;
 const AHEAD_BYTES: i64 = 8 << 20;
 /// It goes on when no more than this is left of them.
 const LEFT_BYTES: i64 = 4 << 20;
+/// Appends will not wait while so much is left: each thread that reads sends has read at most 64 KiB of them.
+const READY_BYTES_MIN: i64 = 1 << 20;
 /// What is touched at once.
 const STEP_BYTES: i64 = 512 << 10;
 const IDLE: Duration = Duration::from_secs(60);
@@ -28,6 +30,8 @@ pub(crate) struct Touching {
     wakeup: Wakeup,
     /// At this end of the log.
     at: AtomicI64,
+    /// Pages are ready up to here.
+    ready_to: AtomicI64,
 }
 
 impl Touching {
@@ -37,6 +41,12 @@ impl Touching {
         if self.is_due(end) {
             self.wakeup.notify();
         }
+    }
+
+    /// Whether what is appended behind `end` soon will not wait for pages.
+    #[inline]
+    pub(crate) fn is_ready(&self, end: i64) -> bool {
+        end.saturating_add(READY_BYTES_MIN) <= self.ready_to.load(Ordering::Relaxed)
     }
 
     pub(crate) fn stop(&self) {
@@ -53,6 +63,8 @@ pub(crate) fn run(shared: &Shared) {
     let touching = &shared.touching;
     if matches!(shared.options.flush, FlushMode::Sync) {
         touching.at.store(i64::MAX, Ordering::Relaxed);
+        // The log is written, not mapped: no page has to be found.
+        touching.ready_to.store(i64::MAX, Ordering::Relaxed);
         return;
     }
     let mut touched = shared.progress.written();
@@ -69,6 +81,7 @@ pub(crate) fn run(shared: &Shared) {
         match touch_ahead(shared, touched.max(end), end.saturating_add(AHEAD_BYTES)) {
             Ok(reached) => {
                 touched = reached.end;
+                touching.ready_to.store(touched, Ordering::Relaxed);
                 touching.at.store(reached.due_at, Ordering::Relaxed);
             }
             Err(error) => {

@@ -33,7 +33,9 @@ fn pages_ahead_of_the_log_are_touched_from_the_first_append_on() {
     let second = log.join(format!("{FILE_BYTES:020}"));
 
     let store = open(options.clone());
+    assert!(!store.is_ready_to_append());
     append(&store, "t", 0, "first");
+    wait_until("ready", || store.is_ready_to_append());
     wait_until("touched", || bytes_in_memory(&first) >= AHEAD_BYTES);
     store.shutdown();
     drop(store);
