@@ -70,9 +70,9 @@ pub trait ArrivalListener: Send + Sync {
     /// The message can be read now.
     fn arrived(&self, arrival: &Arrival<'_>);
 
-    /// Called by whoever appends when the thread that makes messages visible sleeps: `follower` sees
-    /// to them, and is to be woken once the caller has done all that he does at a time and holds no
-    /// lock, since it may make them visible itself. `false`: there will be no such moment.
+    /// Called by whoever appends: `follower` sees to it that the message becomes visible, and is to be
+    /// woken once the caller has done all that he does at a time and holds no lock, since it may make
+    /// messages visible itself. `false`: there will be no such moment.
     fn wake_when_done(&self, follower: &Waker) -> bool {
         let _ = follower;
         false

@@ -4,8 +4,7 @@
 use std::borrow::Cow;
 use std::io;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::Duration;
 
 use thrustmq_proto_compat::message::record::{CheckBody, RecordError, RecordView};
@@ -23,6 +22,7 @@ use crate::offset::Mark;
 use crate::options::StoreOptions;
 use crate::record_properties::{KnownProperties, keys_of, tags_code_of};
 use crate::shared::Shared;
+use crate::wakeup::Wakeup;
 
 const IDLE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(1);
@@ -198,50 +198,111 @@ enum DispatchError {
 }
 
 /// Who appended more than this has not the time to dispatch it.
-const FOLLOWED_BYTES_MAX: i64 = 64 << 10;
+const FOLLOWED_BYTES_MAX: i64 = 256 << 10;
+/// So often a thread that appended looks for what others appended while it dispatched.
+const FOLLOWED_ROUNDS_MAX: usize = 8;
+
+/// Who has something to dispatch, and who does it: the thread that appended, at the end of its turn, or the
+/// thread `store-dispatch`.
+///
+/// One of them is at it at a time, who holds `Shared::dispatching`. Whoever finds another at it notes that
+/// there is more, and leaves; the other looks at the note once he has let go of the lock.
+#[derive(Debug, Default)]
+pub(crate) struct DispatchWanted {
+    is_more: AtomicBool,
+    wakeup: Wakeup,
+}
+
+impl DispatchWanted {
+    /// Has the thread dispatch all that is visible by now.
+    pub(crate) fn notify(&self) {
+        self.note();
+        self.wakeup.notify();
+    }
+
+    pub(crate) fn stop(&self) {
+        self.wakeup.stop();
+    }
+
+    /// There is something that was appended before this.
+    fn note(&self) {
+        self.is_more.store(true, Ordering::Release);
+        // Either we find the lock free, or he who has it finds the note.
+        fence(Ordering::SeqCst);
+    }
+
+    /// The other half of `note`, for who has let go of the lock.
+    fn is_noted(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.is_more.load(Ordering::Relaxed)
+    }
+
+    /// What was noted until now is about to be dispatched.
+    fn take_note(&self) {
+        self.is_more.swap(false, Ordering::AcqRel);
+    }
+}
 
 /// The thread `store-dispatch`. Ends when everything visible is dispatched.
 pub(crate) fn run(shared: &Shared) {
+    let wanted = &shared.dispatch_wanted;
     loop {
-        let stopping = shared.wake_dispatch.is_stopping();
-        let limit = shared.visible_end();
-        let from = shared.progress.dispatched();
-        if from >= limit {
-            if stopping {
-                return;
-            }
-            // Whoever appends now, on this core, is let on once before it has to pay for a wake-up.
-            thread::yield_now();
-            shared
-                .wake_dispatch
-                .wait(IDLE, || shared.visible_end() > from);
-            continue;
+        let stopping = wanted.wakeup.is_stopping();
+        wanted.take_note();
+        let (from, limit) = (shared.progress.dispatched(), shared.visible_end());
+        if from >= limit && stopping {
+            return;
         }
         shared.counters.dispatch_behind(limit - from);
         match dispatch_to(shared, limit) {
             Ok(()) if shared.health.dispatch_works() => tracing::info!("dispatch works again"),
             Ok(()) => {}
             Err(_) if stopping => return,
-            Err(error) => pause_after(shared, &error),
+            Err(error) => {
+                pause_after(shared, &error);
+                continue;
+            }
+        }
+        let is_done = shared.progress.dispatched() >= limit;
+        if is_done && !stopping {
+            // What was appended meanwhile is seen to at the end of its thread's turn.
+            wanted.wakeup.wait(IDLE, || wanted.is_noted());
         }
     }
 }
 
 /// Dispatches on the thread that appended, which holds no lock, if that is done soon; has the thread
-/// `store-dispatch` do it otherwise: there is much, somebody is at it, or queues may have to wait for
-/// the disk.
+/// `store-dispatch` do it otherwise.
 pub(crate) fn follow(shared: &Shared) {
-    let (from, limit) = (shared.progress.dispatched(), shared.visible_end());
-    if limit - from <= FOLLOWED_BYTES_MAX
-        && shared.flushing.load(Ordering::Relaxed) == 0
-        && let Ok(_no_topic_is_deleted) = shared.dispatching.try_lock()
-    {
-        // What fails, the thread will find, and report.
-        let _ = dispatch_file(shared, shared.progress.dispatched(), limit);
+    if !dispatch_here(shared) {
+        shared.dispatch_wanted.notify();
     }
-    if shared.progress.dispatched() < shared.visible_end() {
-        shared.wake_dispatch.notify();
+}
+
+/// `false`: the thread has to, for there is much, queues may have to wait for the disk, or it failed, which the
+/// thread will find as well, and report.
+fn dispatch_here(shared: &Shared) -> bool {
+    let wanted = &shared.dispatch_wanted;
+    for _ in 0..FOLLOWED_ROUNDS_MAX {
+        wanted.note();
+        let behind = shared.visible_end() - shared.progress.dispatched();
+        if behind > FOLLOWED_BYTES_MAX || shared.flushing.load(Ordering::Relaxed) > 0 {
+            return false;
+        }
+        let Ok(no_topic_is_deleted) = shared.dispatching.try_lock() else {
+            return true;
+        };
+        wanted.take_note();
+        let (from, limit) = (shared.progress.dispatched(), shared.visible_end());
+        if dispatch_file(shared, from, limit).is_err() || shared.progress.dispatched() < limit {
+            return false;
+        }
+        drop(no_topic_is_deleted);
+        if !wanted.is_noted() {
+            return true;
+        }
     }
+    false
 }
 
 fn dispatch_to(shared: &Shared, limit: i64) -> Result<(), DispatchError> {
@@ -263,7 +324,7 @@ fn pause_after(shared: &Shared, error: &DispatchError) {
     if shared.health.dispatch_failed(os_error.unwrap_or(0)) {
         tracing::error!(%error, cause, "dispatch failed: the store takes no messages until it works again");
     }
-    shared.wake_dispatch.wait(RETRY, || false);
+    shared.dispatch_wanted.wakeup.wait(RETRY, || false);
 }
 
 /// Dispatches from an offset to the end of its file, or to `limit`.

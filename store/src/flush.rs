@@ -45,7 +45,7 @@ fn flush_to(shared: &Shared, mark: Mark) {
     match shared.while_flushing(|| shared.log.files.flush(from, mark.end)) {
         Ok(()) => {
             shared.progress.advance_flushed(mark);
-            shared.wake_dispatch.notify();
+            shared.dispatch_wanted.notify();
         }
         Err(error) => {
             tracing::error!(%error, from, to = mark.end, "flush of the log failed: the store takes no more messages");

@@ -2,7 +2,8 @@
 
 use std::io;
 use std::sync::atomic::{AtomicI64, AtomicU32};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
+use std::task::Waker;
 use std::thread::{self, JoinHandle};
 
 use thrustmq_proto_compat::clock::Clock;
@@ -16,6 +17,7 @@ use crate::consume_queue::entry::ENTRY_BYTES;
 use crate::consume_queue::table::ConsumeQueues;
 use crate::counters::Counters;
 use crate::deletions::Deletions;
+use crate::dispatch::DispatchWanted;
 use crate::error::OpenError;
 use crate::flush_waiters::FlushWaiters;
 use crate::index::Index;
@@ -26,7 +28,7 @@ use crate::options::StoreOptions;
 use crate::recovery::{Recovered, Recovery};
 use crate::retention_state::Retention;
 use crate::running::Running;
-use crate::shared::{Health, Shared};
+use crate::shared::{Follower, Health, Shared};
 use crate::touch::Touching;
 use crate::unreadable::Unreadable;
 use crate::wakeup::Wakeup;
@@ -60,8 +62,10 @@ pub(crate) fn open(
         clock.clone(),
         recovered.queue_offsets,
     );
-    let shared = Arc::new(Shared {
-        appender: appender.map_err(OpenError::io("map", &layout.commit_log))?,
+    let appender = appender.map_err(OpenError::io("map", &layout.commit_log))?;
+    let shared = Arc::new_cyclic(|shared| Shared {
+        follower: Waker::from(Arc::new(Follower(Weak::clone(shared)))),
+        appender,
         opened_ms: clock.now_ms(),
         recovered: recovered.summary,
         memory_bytes: memory_bytes(&options),
@@ -77,7 +81,7 @@ pub(crate) fn open(
         append_pace: AppendPace::default(),
         health: Health::default(),
         flush_waiters: FlushWaiters::new(options.flush_waiters_max),
-        wake_dispatch: Arc::default(),
+        dispatch_wanted: DispatchWanted::default(),
         wake_flush: Arc::default(),
         wake_checkpoint: Wakeup::default(),
         wake_retention: Wakeup::default(),

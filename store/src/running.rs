@@ -27,7 +27,7 @@ impl Running {
         finish("retention", self.retention);
         shared.wake_flush.stop();
         finish("flush", self.flush);
-        shared.wake_dispatch.stop();
+        shared.dispatch_wanted.stop();
         finish("dispatch", self.dispatch);
         shared.wake_checkpoint.stop();
         finish("checkpoint", self.checkpoint);

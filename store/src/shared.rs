@@ -1,7 +1,7 @@
 //! What the store's threads and its callers share.
 
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Wake, Waker};
 
 use thrustmq_proto_compat::clock::Clock;
@@ -14,7 +14,7 @@ use crate::consume_queue::segment::EntryAccess;
 use crate::consume_queue::table::ConsumeQueues;
 use crate::counters::Counters;
 use crate::deletions::Deletions;
-use crate::dispatch;
+use crate::dispatch::{self, DispatchWanted};
 use crate::error::{DiskFull, DiskPlace, NotWritable};
 use crate::file_reader::Wait;
 use crate::flush_waiters::FlushWaiters;
@@ -50,7 +50,9 @@ pub(crate) struct Shared {
     pub(crate) health: Health,
     pub(crate) unreadable: Unreadable,
     pub(crate) flush_waiters: FlushWaiters,
-    pub(crate) wake_dispatch: Arc<Wakeup>,
+    pub(crate) dispatch_wanted: DispatchWanted,
+    /// Has whoever appended go on with it, at the end of his turn.
+    pub(crate) follower: Waker,
     pub(crate) wake_flush: Arc<Wakeup>,
     pub(crate) wake_checkpoint: Wakeup,
     pub(crate) wake_retention: Wakeup,
@@ -74,7 +76,7 @@ impl Shared {
         }
     }
 
-    /// Has somebody go on with what was appended, if its thread sleeps.
+    /// Has somebody go on with what was appended.
     #[inline]
     pub(crate) fn wake_follower(self: &Arc<Self>) {
         match self.options.flush {
@@ -85,13 +87,12 @@ impl Shared {
                     self.wake_flush.notify();
                 }
             }
-            FlushMode::Async { .. } if self.wake_dispatch.is_needed() => {
-                let follower = Waker::from(Arc::clone(self));
-                if !self.arrivals.wake_when_done(&follower) {
-                    self.wake_dispatch.notify();
+            FlushMode::Async { .. } => {
+                if !self.arrivals.wake_when_done(&self.follower) {
+                    self.dispatch_wanted.notify();
                 }
             }
-            FlushMode::Sync | FlushMode::Async { .. } => {}
+            FlushMode::Sync => {}
         }
     }
 
@@ -130,10 +131,18 @@ impl Shared {
     }
 }
 
-/// Whoever appended goes on with it, if it is little.
-impl Wake for Shared {
+/// Wakes nobody: the thread that appended goes on with it itself, if it is little.
+pub(crate) struct Follower(pub(crate) Weak<Shared>);
+
+impl Wake for Follower {
     fn wake(self: Arc<Self>) {
-        dispatch::follow(&self);
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Some(shared) = self.0.upgrade() {
+            dispatch::follow(&shared);
+        }
     }
 }
 

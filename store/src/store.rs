@@ -255,10 +255,17 @@ impl Store {
     pub fn delete_topic(&self, topic: &str) {
         let shared = &self.shared;
         let dispatching = shared.dispatching.lock();
-        let _nothing_is_dispatched = dispatching.unwrap_or_else(PoisonError::into_inner);
-        if !shared.appender.knows_topic(topic) && !shared.queues.has_topic(topic) {
-            return;
+        let nothing_is_dispatched = dispatching.unwrap_or_else(PoisonError::into_inner);
+        if shared.appender.knows_topic(topic) || shared.queues.has_topic(topic) {
+            self.remove_topic(topic);
         }
+        drop(nothing_is_dispatched);
+        // Who appended meanwhile has left it to us.
+        shared.dispatch_wanted.notify();
+    }
+
+    fn remove_topic(&self, topic: &str) {
+        let shared = &self.shared;
         let mark = Mark {
             queues: shared.queues.count_of(topic),
             end: shared.appender.forget_topic(topic),

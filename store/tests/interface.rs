@@ -3,9 +3,12 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
 use std::task::Waker;
 use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
 
 use support::*;
 use thrustmq_proto_compat::clock::Clock;
@@ -530,5 +533,74 @@ fn a_record_has_one_checksum_and_none_if_that_is_off() {
             let demanded = record::check(bytes, CheckBody::CrcDemanded);
             assert_eq!(demanded.is_ok(), record_checksum);
         }
+    }
+}
+
+thread_local! {
+    static LEFT: RefCell<Option<Waker>> = const { RefCell::new(None) };
+}
+
+/// Each thread that appends wakes who follows at the end of its turn.
+struct OfTurns;
+
+impl ArrivalListener for OfTurns {
+    fn arrived(&self, _arrival: &Arrival<'_>) {}
+
+    fn wake_when_done(&self, follower: &Waker) -> bool {
+        LEFT.set(Some(follower.clone()));
+        true
+    }
+}
+
+/// Whoever finds another dispatching leaves it to him: all the same nothing stays behind.
+#[test]
+fn what_two_threads_append_at_a_time_is_dispatched_when_their_turns_have_ended() {
+    const ROUNDS: usize = 3_000;
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions {
+        flush: FlushMode::Async {
+            interval_ms: 60_000,
+        },
+        ..options(dir.path())
+    };
+    let store = Store::open(options, Clock::by_hand(START_MS), Arc::new(OfTurns)).unwrap();
+    let (begin, end) = (Barrier::new(2), Barrier::new(2));
+    let is_stuck = AtomicBool::new(false);
+    let turns = |queue_id: i32| {
+        for round in 0..ROUNDS {
+            begin.wait();
+            if is_stuck.load(Ordering::Relaxed) {
+                return;
+            }
+            for _ in 0..=round % 3 {
+                append(&store, "t", queue_id, "m");
+            }
+            LEFT.take().unwrap().wake();
+            // The thread looks by itself every 10 s.
+            if end.wait().is_leader() && !is_dispatched_within(&store, Duration::from_secs(5)) {
+                is_stuck.store(true, Ordering::Relaxed);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| turns(0));
+        turns(1);
+    });
+    let marks = store.watermarks();
+    assert!(!is_stuck.into_inner(), "{marks:?}");
+    store.shutdown();
+}
+
+fn is_dispatched_within(store: &Store, patience: Duration) -> bool {
+    let until = Instant::now() + patience;
+    loop {
+        let marks = store.watermarks();
+        if marks.dispatched == marks.written {
+            return true;
+        }
+        if Instant::now() > until {
+            return false;
+        }
+        thread::yield_now();
     }
 }
