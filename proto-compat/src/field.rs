@@ -274,6 +274,22 @@ impl ExtFields {
         Ok(())
     }
 
+    /// The same for a key that stands in the text already, of a map that was made over it.
+    pub(crate) fn try_push_found<E>(
+        &mut self,
+        key: Range<usize>,
+        write: impl FnOnce(&mut String) -> Result<(), E>,
+    ) -> Result<(), E> {
+        debug_assert!(self.is_loose, "the text is no JSON any more");
+        let before = self.text.len();
+        if let Err(error) = write(&mut self.text) {
+            self.text.truncate(before);
+            return Err(error);
+        }
+        self.push_found(key, before..self.text.len());
+        Ok(())
+    }
+
     /// Appends a key, up to where its value begins.
     #[inline]
     fn begin(&mut self, key: &str) -> Range<usize> {
@@ -299,13 +315,15 @@ impl ExtFields {
         }
     }
 
-    /// Appends a field whose key and value stand in the text already, both at characters' bounds.
+    /// Appends a field whose key and value stand in the text already, both at characters' bounds, the
+    /// value behind the key.
     #[inline]
     pub(crate) fn push_found(&mut self, key: Range<usize>, value: Range<usize>) {
+        // The last of the four places is the greatest, so that it alone need be looked at.
         self.spans.push(Span {
-            key_start: place(key.start),
-            key_end: place(key.end),
-            value_start: place(value.start),
+            key_start: key.start as u32,
+            key_end: key.end as u32,
+            value_start: value.start as u32,
             value_end: place(value.end),
         });
     }

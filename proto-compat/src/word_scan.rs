@@ -3,7 +3,7 @@
 
 const EACH: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
-const WORD_BYTES: usize = 8;
+pub(crate) const WORD_BYTES: usize = 8;
 
 /// Where a byte stands first.
 #[inline]
@@ -13,20 +13,28 @@ pub(crate) fn find(text: &[u8], byte: u8) -> Option<usize> {
 
 /// Where the first byte stands that is one of two.
 #[inline]
-pub(crate) fn find_either(text: &[u8], [one, other]: [u8; 2]) -> Option<usize> {
-    let (ones, others) = (u64::from(one) * EACH, u64::from(other) * EACH);
-    let (words, rest) = text.as_chunks::<WORD_BYTES>();
-    for (number, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let found = zeros(word ^ ones) | zeros(word ^ others);
-        if found != 0 {
-            return Some(number * WORD_BYTES + found.trailing_zeros() as usize / WORD_BYTES);
+pub(crate) fn find_either(text: &[u8], either: [u8; 2]) -> Option<usize> {
+    let mut rest = text;
+    while let Some((word, behind)) = rest.split_first_chunk() {
+        if let Some(at) = find_in_word(word, either) {
+            return Some(text.len() - rest.len() + at);
         }
+        rest = behind;
     }
-    let at = rest
-        .iter()
-        .position(|byte| *byte == one || *byte == other)?;
-    Some(text.len() - rest.len() + at)
+    // The last word overlaps the one before it, in which nothing was found.
+    match text.last_chunk() {
+        Some(last) => Some(text.len() - WORD_BYTES + find_in_word(last, either)?),
+        None => text.iter().position(|byte| either.contains(byte)),
+    }
+}
+
+/// The same for a text of one word.
+#[inline]
+pub(crate) fn find_in_word(word: &[u8; WORD_BYTES], [one, other]: [u8; 2]) -> Option<usize> {
+    let word = u64::from_le_bytes(*word);
+    let (ones, others) = (u64::from(one) * EACH, u64::from(other) * EACH);
+    let found = zeros(word ^ ones) | zeros(word ^ others);
+    (found != 0).then_some(found.trailing_zeros() as usize / WORD_BYTES)
 }
 
 /// Whether a byte is below `limit`, or one of two others; `limit` is at most 128.

@@ -22,8 +22,8 @@ pub(crate) enum Value<'a> {
 /// One key with its value; the key is text, a number as text, an object or a list.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Member<'a> {
-    pub(super) key: Value<'a>,
-    pub(super) value: Value<'a>,
+    pub(crate) key: Value<'a>,
+    pub(crate) value: Value<'a>,
 }
 
 /// Parses a whole text.

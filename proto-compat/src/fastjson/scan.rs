@@ -4,10 +4,14 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::BodyError;
-use crate::word_scan;
+use crate::word_scan::{self, WORD_BYTES};
 
 const UNCLOSED: &str = "text without its closing quote";
 const QUOTE_OR_ESCAPE: [u8; 2] = [b'"', b'\\'];
+/// Between a key and its value, where both are text.
+const BETWEEN: &[u8; 3] = b"\":\"";
+/// Before a value that is text, where the key is one letter, such as this.
+const SHORT_HEAD: &[u8; 5] = b"\"a\":\"";
 
 /// A place in a text. It is always a character's first byte: only ASCII is stepped over by bytes.
 pub(crate) struct Scanner<'a> {
@@ -154,39 +158,55 @@ impl<'a> Scanner<'a> {
     /// Steps over text that stands here, and says whether it does.
     #[inline]
     pub(crate) fn takes<const BYTES: usize>(&mut self, text: &[u8; BYTES]) -> bool {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let stands_here = rest.first_chunk() == Some(text);
+        let rest = self.text.as_bytes().get(self.at..);
+        let stands_here = rest.and_then(|rest| rest.first_chunk()) == Some(text);
         if stands_here {
             self.at += BYTES;
         }
         stands_here
     }
 
-    /// Steps over a member of an object, both parts of which are text without escapes, as programs write
-    /// it; says where they stand. `None`: it is something else, and still to be read.
+    /// Steps over a comma, and over members of an object as send headers have them: keys of one letter, text
+    /// without escapes, no blanks. Tells where key and value stand. If a value with escapes ends it, the
+    /// scanner stands at its quote, and the answer is where its key stands; else what comes is still to be read.
     #[inline]
-    pub(crate) fn text_member(&mut self) -> Option<(Range<usize>, Range<usize>)> {
-        const BETWEEN: &[u8; 3] = b"\":\"";
+    pub(crate) fn short_members(
+        &mut self,
+        mut found: impl FnMut(Range<usize>, Range<usize>),
+    ) -> Option<Range<usize>> {
         let bytes = self.text.as_bytes();
+        let mut at = self.at + usize::from(self.peek() == Some(b','));
+        while let Some(member) = bytes.get(at..).and_then(ShortMember::read) {
+            let key = at + 1..at + 2;
+            let value = at + SHORT_HEAD.len();
+            let value_end = value + member.value_bytes;
+            at = match member.behind {
+                Behind::Comma => value_end + 2,
+                Behind::Bracket => value_end + 1,
+                Behind::Escape => {
+                    self.at = value - 1;
+                    return Some(key);
+                }
+            };
+            found(key, value..value_end);
+        }
+        self.at = at;
+        None
+    }
+
+    /// Steps over the key of a member whose value is text, as programs write it, up to the value's
+    /// opening quote; says where it stands. `None`: it is written otherwise, and still to be read.
+    #[inline]
+    pub(crate) fn key_of_text(&mut self) -> Option<Range<usize>> {
         let key = self.at + 1;
-        let rest = bytes.get(key..)?;
-        let key_bytes = match rest {
-            // Send headers have keys of one letter.
-            [b'a'..=b'z', b'"', ..] => 1,
-            _ => word_scan::find_either(rest, QUOTE_OR_ESCAPE)?,
-        };
-        let rest = rest.get(key_bytes..)?;
-        if self.peek() != Some(b'"') || rest.first_chunk() != Some(BETWEEN) {
+        let rest = self.text.as_bytes().get(self.at..)?.strip_prefix(b"\"")?;
+        let key_bytes = word_scan::find_either(rest, QUOTE_OR_ESCAPE)?;
+        if rest.get(key_bytes..)?.first_chunk() != Some(BETWEEN) {
             return None;
         }
-        let rest = rest.get(BETWEEN.len()..)?;
-        let value_bytes = word_scan::find_either(rest, QUOTE_OR_ESCAPE)?;
-        if rest.get(value_bytes) != Some(&b'"') {
-            return None;
-        }
-        let value = key + key_bytes + BETWEEN.len();
-        self.at = value + value_bytes + 1;
-        Some((key..key + key_bytes, value..value + value_bytes))
+        let end = key + key_bytes;
+        self.at = end + BETWEEN.len() - 1;
+        Some(key..end)
     }
 
     /// Steps over text in quotes that has no escapes; says where it stands. `None`: it has some, and is
@@ -208,37 +228,33 @@ impl<'a> Scanner<'a> {
     }
 
     /// Appends text in quotes to `text`.
+    #[inline]
     pub(crate) fn quoted_into(&mut self, quote: u8, text: &mut String) -> Result<(), BodyError> {
         self.step();
-        text.push_str(self.plain(quote)?);
-        self.quoted_rest(quote, text)
-    }
-
-    /// Stands at an escape or at the closing quote.
-    fn quoted_rest(&mut self, quote: u8, text: &mut String) -> Result<(), BodyError> {
-        while self.peek() != Some(quote) {
+        let mut rest = self.rest();
+        loop {
+            let plain_bytes = word_scan::find_either(rest.as_bytes(), [quote, b'\\']);
+            let (plain, behind) = rest.split_at(plain_bytes.ok_or_else(|| self.error(UNCLOSED))?);
+            text.push_str(plain);
             // What stands between properties comes several times with each message.
-            let escaped = if self.takes(b"\\u0001") {
-                '\u{1}'
-            } else if self.takes(b"\\u0002") {
-                '\u{2}'
+            rest = if let Some(behind) = behind.strip_prefix("\\u0001") {
+                text.push('\u{1}');
+                behind
+            } else if let Some(behind) = behind.strip_prefix("\\u0002") {
+                text.push('\u{2}');
+                behind
             } else {
-                self.escape()?
+                self.at = self.text.len() - behind.len();
+                if self.peek() == Some(quote) {
+                    break;
+                }
+                text.push(self.escape()?);
+                self.rest()
             };
-            text.push(escaped);
-            text.push_str(self.plain(quote)?);
+            self.at = self.text.len() - rest.len();
         }
         self.step();
         Ok(())
-    }
-
-    /// Takes text up to an escape or the closing quote, one of which must come.
-    fn plain(&mut self, quote: u8) -> Result<&'a str, BodyError> {
-        let rest = self.rest();
-        let length = word_scan::find_either(rest.as_bytes(), [quote, b'\\']);
-        let length = length.ok_or_else(|| self.error(UNCLOSED))?;
-        self.at += length;
-        Ok(rest.get(..length).unwrap_or_default())
     }
 
     fn escape(&mut self) -> Result<char, BodyError> {
@@ -311,5 +327,152 @@ impl<'a> Scanner<'a> {
     /// An error at this place.
     pub(crate) fn error(&self, what: &'static str) -> BodyError {
         BodyError::Syntax { at: self.at, what }
+    }
+}
+
+/// A member of an object with a key of one letter and text for a value.
+struct ShortMember {
+    /// Up to the closing quote or the first escape.
+    value_bytes: usize,
+    behind: Behind,
+}
+
+/// What stands behind a value and its quote, or at its first escape.
+enum Behind {
+    Comma,
+    Bracket,
+    Escape,
+}
+
+impl ShortMember {
+    /// The member that a text begins with. `None`: it is none, or is written otherwise.
+    #[inline]
+    fn read(text: &[u8]) -> Option<Self> {
+        const FIRST_KEY: u32 = u32::from_le_bytes(*b"a\":\"");
+        const LAST_KEY: u32 = u32::from_le_bytes(*b"z\":\"");
+        let (head, _) = text.split_first_chunk::<{ SHORT_HEAD.len() + WORD_BYTES }>()?;
+        let ([quote, key @ ..], value) = head.split_first_chunk::<{ SHORT_HEAD.len() }>()?;
+        if *quote != b'"' || !(FIRST_KEY..=LAST_KEY).contains(&u32::from_le_bytes(*key)) {
+            return None;
+        }
+        let value_bytes = match word_scan::find_in_word(value.first_chunk()?, QUOTE_OR_ESCAPE) {
+            Some(at) => at,
+            None => WORD_BYTES + word_scan::find_either(text.get(head.len()..)?, QUOTE_OR_ESCAPE)?,
+        };
+        let behind = match text.get(SHORT_HEAD.len() + value_bytes..)?.first_chunk()? {
+            b"\"," => Behind::Comma,
+            b"\"}" => Behind::Bracket,
+            [b'\\', _] => Behind::Escape,
+            _ => return None,
+        };
+        Some(Self {
+            value_bytes,
+            behind,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Escapes, what they stand for, and text that is none.
+    const PIECES: [(&str, &str); 11] = [
+        ("", ""),
+        ("\\u0001", "\u{1}"),
+        ("\\u0002", "\u{2}"),
+        ("\\u0001\\u0002", "\u{1}\u{2}"),
+        ("\\u0000", "\0"),
+        ("\\\"", "\""),
+        ("\\\\", "\\"),
+        ("\\n", "\n"),
+        ("\\x41", "A"),
+        ("\\ud83d\\ude00é", "\u{1f600}é"),
+        ("'", "'"),
+    ];
+
+    /// At every place of texts of every length around a word's bounds, whole and cut at every byte.
+    #[test]
+    fn escapes_are_read_wherever_they_stand() {
+        for (written, meant) in PIECES {
+            for (before, behind) in (0..18).flat_map(|b| (0..18).map(move |a| (b, a))) {
+                let around =
+                    |piece: &str| format!("{}{piece}{}", "x".repeat(before), "y".repeat(behind));
+                let quoted = format!("\"{}\"", around(written));
+                assert_eq!(
+                    read_quoted(&quoted).as_deref(),
+                    Some(around(meant).as_str()),
+                    "{quoted}"
+                );
+                for cut in (1..quoted.len()).filter_map(|end| quoted.get(..end)) {
+                    assert_eq!(read_quoted(cut), None, "{cut}");
+                }
+            }
+        }
+    }
+
+    fn read_quoted(json: &str) -> Option<String> {
+        let mut scanner = Scanner::new(json.as_bytes()).ok()?;
+        let mut text = String::new();
+        scanner.quoted_into(b'"', &mut text).ok()?;
+        assert_eq!(scanner.next_token(), None, "{json}");
+        Some(text)
+    }
+
+    /// The same as looking at one byte after the other finds, but for a member in the last few bytes, which
+    /// may be left to the reader of others.
+    #[test]
+    fn short_members_are_found_as_byte_by_byte() {
+        let values = (0..20).map(|length| "v".repeat(length));
+        for value in values.chain(["é".repeat(5), "a\\u0001".into()]) {
+            let text =
+                format!(r#""a":"{value}","z":"{value}","b":"{value}"}},"long":"no","A":"b""#);
+            for at in 0..text.len() {
+                let Some((head, tail)) = text.split_at_checked(at) else {
+                    continue;
+                };
+                finds_as_byte_by_byte(head);
+                for odd in ["\"", "\\", ",", "}", ":", " ", "z", "`", "{", "A", "é"] {
+                    finds_as_byte_by_byte(&format!("{head}{odd}{tail}"));
+                }
+            }
+        }
+    }
+
+    fn finds_as_byte_by_byte(text: &str) {
+        let mut scanner = Scanner::new(text.as_bytes()).unwrap();
+        let mut seen = Vec::new();
+        let escaped = scanner.short_members(|key, value| seen.push((key, value)));
+        let mut at = usize::from(text.starts_with(','));
+        for (key, value) in &seen {
+            let (simple_key, simple_value) = simple_member(text, at).expect(text);
+            assert_eq!((key, value), (&simple_key, &simple_value), "{text}");
+            at = value.end + 1 + usize::from(text[value.end + 1..].starts_with(','));
+        }
+        if let Some(key) = escaped {
+            assert_eq!(key, at + 1..at + 2, "{text}");
+            assert_eq!(text.get(at + 2..at + 5), Some("\":\""), "{text}");
+            assert_eq!(scanner.at, at + 4, "{text}");
+            let value = &text[at + 5..];
+            let end = value.find(['"', '\\']).expect(text);
+            assert!(value[end..].starts_with('\\'), "{text}");
+        } else {
+            assert_eq!(scanner.at, at, "{text}");
+            let is_near_end = text.len() - at < SHORT_HEAD.len() + WORD_BYTES;
+            assert!(is_near_end || simple_member(text, at).is_none(), "{text}");
+        }
+    }
+
+    fn simple_member(text: &str, at: usize) -> Option<(Range<usize>, Range<usize>)> {
+        let bytes = text.as_bytes();
+        let stands = |at: usize, byte: u8| bytes.get(at) == Some(&byte);
+        let has_key = stands(at, b'"') && bytes.get(at + 1)?.is_ascii_lowercase();
+        let is_text = stands(at + 2, b'"') && stands(at + 3, b':') && stands(at + 4, b'"');
+        let mut end = at + 5;
+        while !matches!(bytes.get(end)?, b'"' | b'\\') {
+            end += 1;
+        }
+        let ends = stands(end, b'"') && (stands(end + 1, b',') || stands(end + 1, b'}'));
+        (has_key && is_text && ends).then_some((at + 1..at + 2, at + 5..end))
     }
 }
