@@ -55,7 +55,8 @@ impl Targets<'_> {
         let known = KnownProperties::read(text);
         let tags_code = tags_code_of(view, &known, &self.options.delay_levels_ms);
         // A light queue outlives the topics that its messages were sent to.
-        let is_light = self.light_entries(view, &known).next().is_some();
+        let is_light =
+            known.names_light_queues() && self.light_entries(view, &known).next().is_some();
         let is_alive = !self.deletions.covers(view.topic, view.physical_offset);
         let mut put = if is_alive {
             self.put(view, tags_code)?

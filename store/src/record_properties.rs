@@ -38,6 +38,11 @@ impl<'a> KnownProperties<'a> {
         known
     }
 
+    /// Whether the record may have entries in light queues. Hardly any has, and this costs less to ask.
+    pub(crate) fn names_light_queues(&self) -> bool {
+        self.light_queues.is_some()
+    }
+
     /// The record's entries in light queues.
     pub(crate) fn light_entries(
         &self,

@@ -25,36 +25,43 @@ pub struct Entry<'a> {
     pub value: &'a str,
 }
 
-/// The valid entries of a text, in order; names may repeat.
+/// The valid entries of a text, in order; names may repeat. Every message passes here several times.
+#[inline]
 pub fn entries(text: &str) -> impl Iterator<Item = Entry<'_>> {
     let mut rest = text;
     std::iter::from_fn(move || {
-        while !rest.is_empty() {
-            let (name, value, after) = cut_entry(rest);
-            rest = after;
+        loop {
+            let (name, behind) = cut_name(rest)?;
+            let Some(behind) = behind.strip_prefix(NAME_VALUE_SEPARATOR) else {
+                rest = behind.strip_prefix(ENTRY_SEPARATOR)?;
+                continue;
+            };
+            let value;
+            (value, rest) = cut_value(behind);
             if !name.is_empty() && !value.is_empty() {
                 return Some(Entry { name, value });
             }
         }
-        None
     })
 }
 
-/// The first entry's name and value, one of them empty if it is none, and what stands behind it.
-/// Every message passes here several times.
-fn cut_entry(text: &str) -> (&str, &str, &str) {
+/// What stands before the first separator, of whichever kind, and what begins with it. `None`: there is none,
+/// and thus no more entry.
+#[inline]
+fn cut_name(text: &str) -> Option<(&str, &str)> {
     let separators = [NAME_VALUE_SEPARATOR as u8, ENTRY_SEPARATOR as u8];
-    let Some(name_bytes) = word_scan::find_either(text.as_bytes(), separators) else {
-        return (text, "", "");
-    };
-    let (name, rest) = text.split_at(name_bytes);
-    let Some(rest) = rest.strip_prefix(NAME_VALUE_SEPARATOR) else {
-        return (name, "", &rest[1..]);
-    };
-    match word_scan::find(rest.as_bytes(), ENTRY_SEPARATOR as u8) {
-        Some(value_bytes) => (name, &rest[..value_bytes], &rest[value_bytes + 1..]),
-        None => (name, rest, ""),
-    }
+    text.split_at_checked(word_scan::find_either(text.as_bytes(), separators)?)
+}
+
+/// A value and what stands behind it and its separator, which the last value may lack.
+#[inline]
+fn cut_value(text: &str) -> (&str, &str) {
+    let bytes = word_scan::find(text.as_bytes(), ENTRY_SEPARATOR as u8).unwrap_or(text.len());
+    let (value, behind) = text.split_at(bytes);
+    (
+        value,
+        behind.strip_prefix(ENTRY_SEPARATOR).unwrap_or_default(),
+    )
 }
 
 /// The value of a name, without building a map.
@@ -199,6 +206,34 @@ mod tests {
         let text = "\u{1}v\u{2}n\u{1}\u{2}novalue\u{2}\u{2}a\u{1}b\u{1}c\u{2}last\u{1}x";
         let found: Vec<_> = entries(text).map(|e| (e.name, e.value)).collect();
         assert_eq!(found, [("a", "b\u{1}c"), ("last", "x")]);
+    }
+
+    /// Every text of up to seven pieces, which are separators and text around a word's length.
+    #[test]
+    fn entries_are_those_that_splitting_finds() {
+        let simple = |text: &str| -> Vec<(String, String)> {
+            let pairs = text.split(ENTRY_SEPARATOR);
+            let pairs = pairs.filter_map(|pair| pair.split_once(NAME_VALUE_SEPARATOR));
+            let whole = pairs.filter(|(name, value)| !name.is_empty() && !value.is_empty());
+            whole
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect()
+        };
+        for filler in ["a", "é", "seven__", "eight___", "nine_____"] {
+            let mut texts = vec![String::new()];
+            for _ in 0..7 {
+                let longer = texts.iter().flat_map(|text| {
+                    [filler, "\u{1}", "\u{2}"].map(|piece| format!("{text}{piece}"))
+                });
+                texts = longer.collect();
+                for text in &texts {
+                    let seen: Vec<_> = entries(text)
+                        .map(|e| (e.name.to_owned(), e.value.to_owned()))
+                        .collect();
+                    assert_eq!(seen, simple(text), "{text:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -2,21 +2,19 @@
 
 /// Java's hash of a string, over its UTF-16 units.
 pub fn string_hash(text: &str) -> i32 {
-    let step = |hash: i32, unit: u16| hash.wrapping_mul(31).wrapping_add(i32::from(unit));
-    if text.is_ascii() {
-        text.bytes().map(u16::from).fold(0, step)
-    } else {
-        text.encode_utf16().fold(0, step)
-    }
+    continue_hash(0, text)
 }
 
 /// Continues [`string_hash`] with more text: `continue_hash(string_hash(a), b)` is the hash of `ab`.
 ///
 /// Lets the index hash `topic#key` without building it.
 pub fn continue_hash(hash: i32, text: &str) -> i32 {
-    text.encode_utf16().fold(hash, |hash, unit| {
-        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
-    })
+    let step = |hash: i32, unit: u16| hash.wrapping_mul(31).wrapping_add(i32::from(unit));
+    if text.is_ascii() {
+        text.bytes().map(u16::from).fold(hash, step)
+    } else {
+        text.encode_utf16().fold(hash, step)
+    }
 }
 
 /// The tags code that a consume queue entry carries: 0 for no tag.
@@ -41,7 +39,14 @@ mod tests {
 
     #[test]
     fn continued_hash_is_that_of_the_whole() {
-        for (head, tail) in [("topic", "#key"), ("", "é😀"), ("x", "")] {
+        let pairs = [
+            ("topic", "#key"),
+            ("", "é😀"),
+            ("x", ""),
+            ("é", "key"),
+            ("x", "ké"),
+        ];
+        for (head, tail) in pairs {
             let whole = format!("{head}{tail}");
             assert_eq!(continue_hash(string_hash(head), tail), string_hash(&whole));
         }
