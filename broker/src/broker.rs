@@ -87,7 +87,7 @@ pub(crate) struct Broker {
     /// Makes unique keys for messages that come without.
     pub(crate) unique_keys: UniqueKeys,
     /// Counters.
-    pub(crate) stats: BrokerStats,
+    pub(crate) stats: Arc<BrokerStats>,
 }
 
 impl Broker {

@@ -271,7 +271,11 @@ impl Parts {
             hold: HoldTable::default(),
             pop: Pop::new(&settings, Arc::clone(&store), advertised, clock.clone()),
             namesrv: NamesrvLink::new(settings.namesrv_addr.as_deref(), client),
-            stats: BrokerStats::new(cluster, settings.detail_stat, clock.clone()),
+            stats: Arc::new(BrokerStats::new(
+                cluster,
+                settings.detail_stat,
+                clock.clone(),
+            )),
             unique_keys: UniqueKeys::new(advertised.ip(), std::process::id(), 0, clock.clone()),
             pools: Pools::new(&settings),
             runtime: tokio::runtime::Handle::current(),

@@ -1,10 +1,12 @@
 //! Counters of the broker, of topics, of queues and of groups.
 //!
-//! Handlers count (`record_…`: a read lock to find the counters, then relaxed additions); the
-//! sampling of startup.rs calls [`BrokerStats::sample`] every second; admin handlers read.
+//! Handlers count (`record_…`: a read lock to find the counters, then relaxed additions; puts, of
+//! which there are most, are added once a turn: tally.rs); the sampling of startup.rs calls
+//! [`BrokerStats::sample`] every second; admin handlers read.
 
 mod by_name;
 mod counters;
+mod tally;
 mod totals;
 mod traffic;
 
@@ -15,8 +17,10 @@ use thrustmq_proto_compat::clock::Clock;
 use thrustmq_proto_compat::message::names;
 
 use counters::Counters;
+use tally::{QueuePuts, TopicPuts};
+use totals::PutTimes;
 pub(crate) use totals::{MessageCounts, Rate, Totals};
-use traffic::Occasional;
+use traffic::{CallSum, Occasional};
 pub(crate) use traffic::{SpanData, Traffic};
 
 /// Queues that are counted one by one in a topic; a topic with more is counted as a whole.
@@ -71,30 +75,63 @@ impl BrokerStats {
         }
     }
 
-    /// Counts messages that were stored with one call, and how long their producer had to wait.
-    pub(crate) fn record_timed_put(&self, topic: &str, queue_id: i32, put: Put) {
-        self.totals.add_put_time(put.took_ms);
-        let counters = self.count_put(topic, queue_id, put.messages, put.bytes);
-        if let Some(queue) = counters.queue(queue_id) {
-            queue.add_time(put.took_ms);
-        }
+    /// Counts messages that were stored with one call, and how long their producer had to wait: when
+    /// the thread's turn ends, or now if it has none.
+    pub(crate) fn record_timed_put(self: &Arc<Self>, topic: &str, queue_id: i32, put: Put) {
+        let Put {
+            messages,
+            bytes,
+            took_ms,
+        } = put;
+        let call = CallSum::of_one(messages, bytes);
+        tally::count(self, (counted_as(topic), queue_id), call, Some(took_ms));
     }
 
-    /// Counts messages that were stored with one call, for no producer that waits.
-    pub(crate) fn record_put(&self, topic: &str, queue_id: i32, messages: u64, bytes: u64) {
-        self.count_put(topic, queue_id, messages, bytes);
+    /// Counts messages that were stored with one call, for no producer that waits; when the thread's turn
+    /// ends as well.
+    pub(crate) fn record_put(
+        self: &Arc<Self>,
+        topic: &str,
+        queue_id: i32,
+        messages: u64,
+        bytes: u64,
+    ) {
+        let call = CallSum::of_one(messages, bytes);
+        tally::count(self, (counted_as(topic), queue_id), call, None);
     }
 
-    fn count_put(&self, topic: &str, queue_id: i32, messages: u64, bytes: u64) -> Arc<Counters> {
-        self.totals.add_put(messages, bytes);
-        self.put.add(messages, bytes);
-        let counters = self.of_topic(topic);
-        if !counters.is_system {
-            self.put_of_users.add(messages, bytes);
+    /// Adds what a thread has counted. A topic that was removed meanwhile is counted anew, as if this had
+    /// been put after the removal: a send that is under way then does the same.
+    fn add_puts(&self, topics: &[TopicPuts], times: &PutTimes) {
+        let (mut all, mut of_users) = (CallSum::default(), CallSum::default());
+        for topic in topics {
+            let counters = self.of_topic(&topic.name);
+            let sum = topic.sum();
+            all += sum;
+            if !counters.is_system {
+                of_users += sum;
+            }
+            counters.traffic.add_calls(&sum);
+            self.add_to_queues(&counters, &topic.queues);
         }
-        counters.traffic.add(messages, bytes);
-        self.record_queue(&counters, queue_id, messages, bytes);
-        counters
+        self.totals.add_put(all.messages, all.bytes);
+        self.totals.add_put_times(times);
+        self.put.add_calls(&all);
+        self.put_of_users.add_calls(&of_users);
+    }
+
+    fn add_to_queues(&self, counters: &Counters, queues: &[QueuePuts]) {
+        let index = |queue: &QueuePuts| self.counted_queue(queue.id);
+        let Some(last) = queues.iter().filter_map(index).max() else {
+            return;
+        };
+        let counted = counters.queues_to(last, &self.clock);
+        for queue in queues {
+            if let Some(traffic) = index(queue).and_then(|index| counted.get(index)) {
+                traffic.add_calls(&queue.sum);
+                traffic.add_times(&queue.sum);
+            }
+        }
     }
 
     /// Counts a message that could not be stored.
@@ -257,22 +294,18 @@ impl BrokerStats {
     }
 
     fn record_queue(&self, counters: &Counters, queue_id: i32, messages: u64, bytes: u64) {
-        let index = usize::try_from(queue_id).unwrap_or(usize::MAX);
-        if !self.counts_queues || index >= QUEUES_MAX {
+        let Some(index) = self.counted_queue(queue_id) else {
             return;
+        };
+        if let Some(queue) = counters.queues_to(index, &self.clock).get(index) {
+            queue.add(messages, bytes);
         }
-        let counted = counters
-            .queues
-            .read()
-            .expect("no panics")
-            .get(index)
-            .map(|queue| {
-                queue.add(messages, bytes);
-            });
-        if counted.is_none() {
-            counters.grow(index, self.clock.now_ms());
-            self.record_queue(counters, queue_id, messages, bytes);
-        }
+    }
+
+    /// Where a queue is counted by itself, if it is.
+    fn counted_queue(&self, queue_id: i32) -> Option<usize> {
+        let index = usize::try_from(queue_id).ok()?;
+        (self.counts_queues && index < QUEUES_MAX).then_some(index)
     }
 
     fn topic(&self, topic: &str) -> Option<Arc<Counters>> {
@@ -399,9 +432,10 @@ fn counted_as(name: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn stats() -> (BrokerStats, Clock) {
+    fn stats() -> (Arc<BrokerStats>, Clock) {
         let clock = Clock::by_hand(1_000_000);
-        (BrokerStats::new("c", true, clock.clone()), clock)
+        let stats = BrokerStats::new("c", true, clock.clone());
+        (Arc::new(stats), clock)
     }
 
     #[test]

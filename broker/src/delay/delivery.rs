@@ -4,6 +4,7 @@
 //! a little later; the other levels go on.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use thrustmq_proto_compat::clock::Clock;
@@ -30,7 +31,7 @@ const TURN_MESSAGES_MAX: usize = 256;
 pub(crate) struct Delivery<'a> {
     delay: &'a DelayLevels,
     store: &'a Store,
-    stats: &'a BrokerStats,
+    stats: &'a Arc<BrokerStats>,
     clock: &'a Clock,
     /// The last message could not be put: said once, however long it lasts.
     is_failing: Cell<bool>,
@@ -51,7 +52,7 @@ impl<'a> Delivery<'a> {
     pub(crate) fn new(
         delay: &'a DelayLevels,
         store: &'a Store,
-        stats: &'a BrokerStats,
+        stats: &'a Arc<BrokerStats>,
         clock: &'a Clock,
     ) -> Self {
         Self {
@@ -209,7 +210,6 @@ impl RealMessage {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use thrustmq_proto_compat::message::properties::Properties;
@@ -278,7 +278,7 @@ mod tests {
         let store = open(root.path(), &clock, true);
         let levels = Levels::parse("1s").unwrap();
         let delay = DelayLevels::open(levels, root.path(), clock.clone()).unwrap();
-        let stats = BrokerStats::new("c", false, clock.clone());
+        let stats = Arc::new(BrokerStats::new("c", false, clock.clone()));
         let delivery = Delivery::new(&delay, &store, &stats, &clock);
         for topic in ["before", "../nowhere", "behind"] {
             put(&store, topic, 0);
@@ -302,7 +302,7 @@ mod tests {
         let store = open(root.path(), &clock, true);
         let levels = Levels::parse("1s").unwrap();
         let delay = DelayLevels::open(levels, root.path(), clock.clone()).unwrap();
-        let stats = BrokerStats::new("c", false, clock.clone());
+        let stats = Arc::new(BrokerStats::new("c", false, clock.clone()));
         clock.advance_ms(1_000);
         wait_dispatched(&store);
         Delivery::new(&delay, &store, &stats, &clock).deliver_due();

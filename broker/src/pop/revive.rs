@@ -6,6 +6,7 @@
 //! message of its retry topic, and is found there after the start.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use thrustmq_proto_compat::body::TopicConfig;
 use thrustmq_proto_compat::clock::Clock;
@@ -58,7 +59,7 @@ pub(crate) struct Revival<'a> {
     pub(crate) topics: &'a TopicTable,
     pub(crate) groups: &'a GroupTable,
     pub(crate) offsets: &'a OffsetTable,
-    pub(crate) stats: &'a BrokerStats,
+    pub(crate) stats: &'a Arc<BrokerStats>,
     pub(crate) namesrv: &'a NamesrvLink,
     pub(crate) config: &'a LiveConfig,
     pub(crate) clock: &'a Clock,

@@ -174,7 +174,7 @@ impl World {
         });
         let groups = GroupTable::open(dir, live.clone(), clock.clone(), &writer).unwrap();
         groups.find(GROUP).unwrap();
-        let stats = BrokerStats::new("c", false, clock.clone());
+        let stats = Arc::new(BrokerStats::new("c", false, clock.clone()));
         // A client wants one, though it is never used.
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let _inside = runtime.enter();

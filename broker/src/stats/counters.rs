@@ -1,6 +1,8 @@
 //! What is counted of one topic, or of one group in one topic: all of it, and queue by queue.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, RwLockReadGuard};
+
+use thrustmq_proto_compat::clock::Clock;
 
 use super::traffic::{Occasional, Traffic};
 
@@ -14,7 +16,7 @@ pub(super) struct Counters {
     pub(super) acknowledged: Occasional,
     pub(super) leased: Occasional,
     /// One for each queue that is counted by itself.
-    pub(super) queues: RwLock<Vec<Arc<Traffic>>>,
+    queues: RwLock<Vec<Arc<Traffic>>>,
     pub(super) is_system: bool,
 }
 
@@ -43,9 +45,24 @@ impl Counters {
         self.queue(queue_id.parse().ok()?)
     }
 
-    pub(super) fn grow(&self, index: usize, now_ms: i64) {
+    /// The counters of queues, `last` among them; they never become fewer.
+    pub(super) fn queues_to(
+        &self,
+        last: usize,
+        clock: &Clock,
+    ) -> RwLockReadGuard<'_, Vec<Arc<Traffic>>> {
+        let queues = self.queues.read().expect("no panics");
+        if queues.len() > last {
+            return queues;
+        }
+        drop(queues);
+        self.grow(last, clock.now_ms());
+        self.queues.read().expect("no panics")
+    }
+
+    fn grow(&self, last: usize, now_ms: i64) {
         let mut queues = self.queues.write().expect("no panics");
-        while queues.len() <= index {
+        while queues.len() <= last {
             queues.push(Arc::new(Traffic::new(now_ms)));
         }
     }

@@ -72,6 +72,31 @@ pub(crate) struct Mornings {
     pub(crate) today: MessageCounts,
 }
 
+/// How long puts took.
+#[derive(Debug)]
+pub(super) struct PutTimes {
+    /// By range.
+    counts: [u64; PUT_TIME_NAMES.len()],
+    ms_max: i64,
+}
+
+impl PutTimes {
+    pub(super) const fn none() -> Self {
+        Self {
+            counts: [0; PUT_TIME_NAMES.len()],
+            ms_max: 0,
+        }
+    }
+
+    pub(super) fn add(&mut self, took_ms: i64) {
+        let range = PUT_TIME_ENDS_MS.partition_point(|end_ms| *end_ms <= took_ms);
+        if let Some(count) = self.counts.get_mut(range) {
+            *count += 1;
+        }
+        self.ms_max = self.ms_max.max(took_ms);
+    }
+}
+
 #[derive(Debug)]
 struct Past {
     seconds: VecDeque<Sample>,
@@ -126,12 +151,13 @@ impl Totals {
         self.put_failures.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn add_put_time(&self, took_ms: i64) {
-        let range = PUT_TIME_ENDS_MS.partition_point(|end_ms| *end_ms <= took_ms);
-        if let Some(count) = self.put_times.get(range) {
-            count.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn add_put_times(&self, times: &PutTimes) {
+        for (all, count) in self.put_times.iter().zip(times.counts) {
+            if count > 0 {
+                all.fetch_add(count, Ordering::Relaxed);
+            }
         }
-        raise(&self.put_time_ms_max, took_ms);
+        raise(&self.put_time_ms_max, times.ms_max);
     }
 
     pub(crate) fn add_found(&self, messages: u64) {
@@ -302,8 +328,10 @@ mod tests {
     #[test]
     fn put_times_fall_into_their_ranges() {
         let totals = Totals::new(0);
-        for took_ms in [0, 9, 10, 9_999, 10_000, 99_999] {
-            totals.add_put_time(took_ms);
+        for some in [[0, 9, 10], [99_999, 10_000, 9_999]] {
+            let mut times = PutTimes::none();
+            some.into_iter().for_each(|took_ms| times.add(took_ms));
+            totals.add_put_times(&times);
         }
         let text = totals.put_times_text();
         assert!(

@@ -1,10 +1,11 @@
 //! One counted thing: how often, how many messages, how many bytes, and what they were lately.
 //!
-//! Counting is three relaxed additions; the history is written by the sampling thread alone, in
+//! Counting is three relaxed additions, for one call or for several; the history is written by the sampling thread alone, in
 //! Java's rhythm (`StatsItem`): every 10 s for a minute, every 10 min for an hour, every hour for a
 //! day.
 
 use std::collections::VecDeque;
+use std::ops::AddAssign;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
@@ -36,6 +37,45 @@ pub(crate) enum Measure {
     Bytes,
     /// Milliseconds that calls took, of those that were timed.
     Milliseconds,
+}
+
+/// Calls, added up.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct CallSum {
+    pub(super) calls: u64,
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    timed_calls: u64,
+    /// What the timed ones took.
+    took_ms: u64,
+}
+
+impl CallSum {
+    /// One call that is not timed.
+    pub(super) fn of_one(messages: u64, bytes: u64) -> Self {
+        Self {
+            calls: 1,
+            messages,
+            bytes,
+            ..Self::default()
+        }
+    }
+
+    /// Says how long one of the calls took.
+    pub(super) fn add_time(&mut self, took_ms: i64) {
+        self.timed_calls += 1;
+        self.took_ms += u64::try_from(took_ms).unwrap_or(0);
+    }
+}
+
+impl AddAssign for CallSum {
+    fn add_assign(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+        self.timed_calls += other.timed_calls;
+        self.took_ms += other.took_ms;
+    }
 }
 
 /// What happened in a span of time.
@@ -105,16 +145,31 @@ impl Traffic {
 
     /// Counts one call.
     pub(crate) fn add(&self, messages: u64, bytes: u64) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        self.messages.fetch_add(messages, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.add_calls(&CallSum::of_one(messages, bytes));
+    }
+
+    /// Counts calls, without how long they took.
+    pub(super) fn add_calls(&self, sum: &CallSum) {
+        self.calls.fetch_add(sum.calls, Ordering::Relaxed);
+        self.messages.fetch_add(sum.messages, Ordering::Relaxed);
+        self.bytes.fetch_add(sum.bytes, Ordering::Relaxed);
     }
 
     /// Counts how long a call took.
     pub(crate) fn add_time(&self, took_ms: i64) {
-        let took_ms = u64::try_from(took_ms).unwrap_or(0);
-        self.timed_calls.fetch_add(1, Ordering::Relaxed);
-        self.took_ms.fetch_add(took_ms, Ordering::Relaxed);
+        let mut sum = CallSum::default();
+        sum.add_time(took_ms);
+        self.add_times(&sum);
+    }
+
+    /// Counts how long calls took, of those that were timed.
+    pub(super) fn add_times(&self, sum: &CallSum) {
+        if sum.timed_calls == 0 {
+            return;
+        }
+        self.timed_calls
+            .fetch_add(sum.timed_calls, Ordering::Relaxed);
+        self.took_ms.fetch_add(sum.took_ms, Ordering::Relaxed);
     }
 
     /// Messages since the start.

@@ -8,6 +8,7 @@ mod entering;
 mod leaving;
 
 use std::io;
+use std::sync::Arc;
 
 use thrustmq_proto_compat::clock::Clock;
 use thrustmq_proto_compat::message::record::RecordView;
@@ -44,7 +45,7 @@ const IDENTITIES_MAX: usize = 4_000_000;
 pub(crate) struct Service<'a> {
     timer: &'a Timer,
     store: &'a Store,
-    stats: &'a BrokerStats,
+    stats: &'a Arc<BrokerStats>,
     clock: &'a Clock,
     config: LiveConfig,
     /// Nothing until the start is decided.
@@ -127,7 +128,7 @@ impl<'a> Service<'a> {
     fn over(
         timer: &'a Timer,
         store: &'a Store,
-        stats: &'a BrokerStats,
+        stats: &'a Arc<BrokerStats>,
         clock: &'a Clock,
         config: LiveConfig,
     ) -> Self {

@@ -184,7 +184,7 @@ impl World {
         let clock = self.clock.clone();
         let store = open_store(root, &clock);
         let timer = open_timer(root, &store, &clock);
-        let stats = BrokerStats::new("c", false, clock.clone());
+        let stats = Arc::new(BrokerStats::new("c", false, clock.clone()));
         let config = LiveConfig::new(self.config.clone(), None, clock.clone());
         let mut process = Process {
             service: Service::over(&timer, &store, &stats, &clock, config),
@@ -232,7 +232,7 @@ impl World {
         let store = open_store(dir.path(), &clock);
         let timer = open_timer(dir.path(), &store, &clock);
         check_wheel(dir.path());
-        let stats = BrokerStats::new("c", false, clock.clone());
+        let stats = Arc::new(BrokerStats::new("c", false, clock.clone()));
         let config = LiveConfig::new(self.config.clone(), None, clock.clone());
         eprintln!("{}: opened, {:?}", clock.now_ms(), timer.state().recovered);
         let mut process = Process {
