@@ -22,11 +22,9 @@ use crate::processor::{
 /// The routes of the main port.
 pub(crate) fn routes(broker: &Arc<Broker>) -> Arc<Routes> {
     let pools = &broker.pools;
-    // A thread that reads should not wait with others for a page, which may take as long as the disk does.
+    // Threads that read do not wait for the disk: heartbeats and pulls would with them.
     let store = Arc::clone(&broker.store);
-    pools
-        .send
-        .lend_more_while(move || store.is_ready_to_append());
+    pools.send.lend_while(move || store.is_ready_to_append());
     let admission = SendAdmission::new(Arc::clone(&broker.store), broker.config.clone());
     let rows = Routes::builder(Arc::clone(broker))
         // Sending.

@@ -37,7 +37,7 @@ pub struct Pool {
     wait_ms_max: AtomicI64,
     bytes: Arc<ByteBudget>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    lends_more: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
+    lends_while: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
 /// The pool's queue is full, or the pool is shut down.
@@ -92,7 +92,7 @@ impl Pool {
             wait_ms_max: AtomicI64::new(NO_LIMIT),
             bytes: ByteBudget::unlimited(),
             threads: Mutex::new(threads),
-            lends_more: OnceLock::new(),
+            lends_while: OnceLock::new(),
         })
     }
 
@@ -125,10 +125,10 @@ impl Pool {
         self.wait_ms_max.store(limit, Ordering::Relaxed);
     }
 
-    /// Lends more places than the pool has threads only while `is_quick` says that handlers will not be kept
-    /// waiting: else as many may wait, and others do the rest. Only the first call counts.
-    pub fn lend_more_while(&self, is_quick: impl Fn() -> bool + Send + Sync + 'static) {
-        let _is_set_once = self.lends_more.set(Box::new(is_quick));
+    /// Lends places only while `is_quick` says that handlers will not be kept waiting. Only the first call
+    /// counts.
+    pub fn lend_while(&self, is_quick: impl Fn() -> bool + Send + Sync + 'static) {
+        let _is_set_once = self.lends_while.set(Box::new(is_quick));
     }
 
     /// Refuses requests that would bring the bytes in flight above this; `None`: bytes are neither
@@ -179,7 +179,7 @@ impl Pool {
     /// or runs in the pool, for they stay in order; queues the others. Those for which there is no room are
     /// answered.
     pub(crate) fn submit(&self, peer: &Peer, jobs: &mut Vec<Job>) {
-        if self.lends() && !peer.is_in_line() && self.queue.borrow_place(self.lends_more()) {
+        if self.lends_now() && !peer.is_in_line() && self.queue.borrow_place() {
             let turn = worker::run_now(jobs, run_job);
             // Another thread may want it: the end of the turn, with its writes, needs no place.
             self.queue.give_back_place();
@@ -264,8 +264,8 @@ impl Pool {
         self.options.lends > 0
     }
 
-    fn lends_more(&self) -> bool {
-        self.lends_more.get().is_none_or(|is_quick| is_quick())
+    fn lends_now(&self) -> bool {
+        self.lends() && self.lends_while.get().is_none_or(|is_quick| is_quick())
     }
 
     fn full(&self) -> PoolFull {

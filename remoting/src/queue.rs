@@ -152,13 +152,13 @@ impl<T> JobQueue<T> {
         any
     }
 
-    /// Takes a place while nothing is to be done, of the spare ones only if it `may_be_spare`; `false`: there
-    /// is none. Whoever got it gives it back with [`JobQueue::give_back_place`].
-    pub(crate) fn borrow_place(&self, may_be_spare: bool) -> bool {
+    /// Takes a place while nothing is to be done; `false`: there is none. Whoever got it gives it back with
+    /// [`JobQueue::give_back_place`].
+    pub(crate) fn borrow_place(&self) -> bool {
         let mut state = self.lock();
-        let spare_places = if may_be_spare { self.spare_places } else { 0 };
-        let is_free =
-            state.jobs.is_empty() && !state.closed && state.borrowed < state.waiting + spare_places;
+        let is_free = state.jobs.is_empty()
+            && !state.closed
+            && state.borrowed < state.waiting + self.spare_places;
         state.borrowed += usize::from(is_free);
         is_free
     }

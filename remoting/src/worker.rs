@@ -21,10 +21,8 @@ const SLOW_JOB: Duration = Duration::from_millis(5);
 /// An answer does not wait longer than this for those that follow it.
 const TURN_TIME_MAX: Duration = Duration::from_micros(200);
 
-/// A thread that serves connections does not stay away from them longer than this, but for the last few jobs.
+/// A thread that serves connections does not stay away from them longer than this, but for the last job.
 const LENT_TIME_MAX: Duration = Duration::from_micros(500);
-/// After so many of them it looks at the clock, which takes as long as a hundredth of a send.
-const JOBS_A_LOOK: usize = 4;
 
 /// Starts `count` threads that give each job of `queue` to `run` until the queue is closed.
 pub(crate) fn start<T: Send + 'static>(
@@ -80,9 +78,9 @@ pub(crate) fn run_now<T>(jobs: &mut Vec<T>, run: fn(T)) -> Turn {
     let turn = Turn::begin();
     let began = Instant::now();
     let mut left = jobs.drain(..);
-    for (number, job) in left.by_ref().enumerate() {
+    for job in left.by_ref() {
         run(job);
-        if (number + 1).is_multiple_of(JOBS_A_LOOK) && began.elapsed() >= LENT_TIME_MAX {
+        if began.elapsed() >= LENT_TIME_MAX {
             break;
         }
     }

@@ -331,8 +331,8 @@ impl Store {
         limit.store(limit_ms, Ordering::Relaxed);
     }
 
-    /// Whether appends will not have to wait for pages of the log: these were made ready ahead. Where the
-    /// system does not offer that, never.
+    /// Whether appends will not have to wait for pages of the log, nor for its next file: these were made ready
+    /// ahead. Where the system does not offer that, always.
     pub fn is_ready_to_append(&self) -> bool {
         let end = self.shared.progress.written();
         self.shared.touching.is_ready(end)

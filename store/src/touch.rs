@@ -87,6 +87,8 @@ pub(crate) fn run(shared: &Shared) {
             Err(error) => {
                 tracing::debug!(%error, "the log's pages are not touched ahead");
                 touching.at.store(i64::MAX, Ordering::Relaxed);
+                // Nobody can tell any more.
+                touching.ready_to.store(i64::MAX, Ordering::Relaxed);
             }
         }
     }

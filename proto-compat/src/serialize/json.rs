@@ -316,8 +316,8 @@ fn encode_text(text: &str, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::header::SendMessageResponseHeader;
     use crate::fastjson::parse::Member;
+    use crate::header::SendMessageResponseHeader;
 
     #[test]
     fn a_header_of_another_writer_is_read() {

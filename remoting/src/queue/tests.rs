@@ -171,7 +171,7 @@ fn who_borrows_the_place_of_the_only_thread_runs_alone_and_in_order() {
     let mut borrowed = 0;
     for number in 0..JOBS {
         // Pushed ones wake the thread, which then has no place to lend for a while.
-        if number % 5 > 0 && queue.borrow_place(true) {
+        if number % 5 > 0 && queue.borrow_place() {
             borrowed += 1;
             run_alone(number);
             queue.give_back_place();
@@ -195,14 +195,14 @@ static AFTER: AtomicUsize = AtomicUsize::new(0);
 #[test]
 fn a_thread_waits_for_who_has_its_place_and_ends_after_him() {
     let queue = Arc::new(JobQueue::new(9));
-    assert!(!queue.borrow_place(true), "there is no thread yet");
+    assert!(!queue.borrow_place(), "there is no thread yet");
     let threads = worker::start("t", 1, &queue, |number: usize| {
         AFTER.fetch_add(number, Ordering::Relaxed);
     });
-    while !queue.borrow_place(true) {
+    while !queue.borrow_place() {
         std::thread::sleep(Duration::from_millis(1));
     }
-    assert!(!queue.borrow_place(true), "it has one place");
+    assert!(!queue.borrow_place(), "it has one place");
     queue.push(5).unwrap();
     queue.close();
     std::thread::sleep(Duration::from_millis(20));
@@ -213,18 +213,17 @@ fn a_thread_waits_for_who_has_its_place_and_ends_after_him() {
         thread.join().unwrap();
     }
     assert_eq!(AFTER.load(Ordering::Relaxed), 5);
-    assert!(!queue.borrow_place(true), "it is closed");
+    assert!(!queue.borrow_place(), "it is closed");
 }
 
 #[test]
 fn spare_places_are_lent_beside_the_threads() {
     let queue = JobQueue::with_spare_places(9, 2);
-    let lent = || (0..9).take_while(|_| queue.borrow_place(true)).count();
+    let lent = || (0..9).take_while(|_| queue.borrow_place()).count();
     assert_eq!(lent(), 2, "there is no thread yet");
     queue.give_back_place();
-    assert!(!queue.borrow_place(false), "that is a spare one");
     queue.push(1).unwrap();
-    assert!(!queue.borrow_place(true), "that job came first");
+    assert!(!queue.borrow_place(), "that job came first");
     let mut taken = VecDeque::new();
     assert!(queue.take(&mut taken, Share::One), "a place is left for it");
     assert_eq!(lent(), 1, "nothing is queued any more");
